@@ -1,0 +1,1 @@
+"""What a run's config may say, and how it is read from YAML."""

@@ -1,0 +1,125 @@
+"""Named configs in a YAML file: anchors, deep `<<` merging, overrides from the command line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from weather.config.wrapper import ConfigWrapper
+from weather.errors import ConfigError
+
+DEFAULT_FILE = Path("configs/configs.yaml")
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `over`, key by key at every depth."""
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which `<<` merges deeply and a key that stands twice is refused."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        own: dict[Hashable, Any] = {}
+        base: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                value = self.construct_object(value_node, deep=True)
+                # The first of several bases wins, as in YAML's own merge.
+                for mapping in reversed(value if isinstance(value, list) else [value]):
+                    if not isinstance(mapping, Mapping):
+                        raise yaml.constructor.ConstructorError(
+                            None, None, "'<<' needs a mapping or a list of mappings", value_node.start_mark
+                        )
+                    base = merge(base, mapping)
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if key in own:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key}' stands here twice", key_node.start_mark
+                )
+            own[key] = self.construct_object(value_node, deep=True)
+        return merge(base, own)  # type: ignore[arg-type, return-value]
+
+
+def _construct_mapping(loader: _Loader, node: yaml.Node) -> dict[Hashable, Any]:
+    assert isinstance(node, yaml.MappingNode)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
+
+
+def read_configs(path: Path) -> dict[str, dict[str, Any]]:
+    """All named configs of a file, merged but not yet checked.
+
+    Raises:
+        ConfigError: the file is missing, is no YAML, or has a key twice.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the config file ({error})", where=path, fix="give it with --config") from error
+    try:
+        configs = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        raise ConfigError(" ".join(str(error).split()), where=path) from error
+    if not isinstance(configs, dict) or not all(isinstance(value, dict) for value in configs.values()):
+        raise ConfigError("the file does not hold named configs", where=path, rule="name: {section: {key: value}}")
+    return {str(name): config for name, config in configs.items()}
+
+
+def load_config(path: Path | str | None = None, name: str = "base", overrides: Sequence[str] = ()) -> ConfigWrapper:
+    """Config `name` of the YAML file `path` (None: ``configs/configs.yaml``), with overrides `section.key=value`.
+
+    Raises:
+        ConfigError: no such file, name, key; or a value that breaks a rule.
+    """
+    path = find_config_file(path)
+    configs = read_configs(path)
+    if name not in configs:
+        near = difflib.get_close_matches(name, configs, n=1)
+        raise ConfigError(
+            f"no config named '{name}'",
+            where=path,
+            rule=f"it has: {', '.join(configs)}",
+            fix=f"did you mean '{near[0]}'?" if near else "",
+        )
+    source = f"{path}, config '{name}'"
+    config = ConfigWrapper(configs[name], source=source)
+    if config.experiment.name is None:
+        config = config.replace({"experiment.name": name})
+    return config.replace(dict(map(parse_override, overrides))) if overrides else config
+
+
+def find_config_file(path: Path | str | None) -> Path:
+    """The given file, or ``configs/configs.yaml`` of the working folder, or that beside the installed package."""
+    if path is not None:
+        return Path(path)
+    beside_package = Path(__file__).resolve().parents[2] / DEFAULT_FILE
+    return DEFAULT_FILE if DEFAULT_FILE.exists() or not beside_package.exists() else beside_package
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """`section.key=value` as a key and a value typed by YAML.
+
+    Raises:
+        ConfigError: there is no `=` or the value is no YAML.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(
+            f"override '{text}' has no key or no '='", where="--set", rule="--set training.learning_rate=3e-4"
+        )
+    try:
+        return key.strip(), yaml.load(value, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        raise ConfigError(f"the value of '{key}' is no YAML ({' '.join(str(error).split())})", where="--set") from error

@@ -1,0 +1,257 @@
+"""What a config may say: every key with its type, unit, default and effect.
+
+The sections are typed by pydantic, so `1e-4` (which YAML reads as text) becomes a number, and an unknown or
+impossible value is refused before anything is allocated. Key names are unique over all sections.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+
+def _no_boolean(value: Any) -> Any:
+    """Refuse `true` where a number is meant: Python would take it for 1."""
+    if isinstance(value, bool):
+        raise ValueError("a number is needed, not a truth value")
+    return value
+
+
+def _whole(value: Any) -> Any:
+    """Take 1e4 and "1e4" for the whole number that they are."""
+    _no_boolean(value)
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return value
+    return int(value) if isinstance(value, float) and math.isfinite(value) and value.is_integer() else value
+
+
+Real = Annotated[float, BeforeValidator(_no_boolean), Field(allow_inf_nan=False)]
+Whole = Annotated[int, BeforeValidator(_whole)]
+Positive = Annotated[Whole, Field(ge=1)]
+Count = Annotated[Whole, Field(ge=0)]
+Share = Annotated[Real, Field(ge=0.0, lt=1.0)]
+Auto = Literal["auto"]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, validate_default=True)
+
+
+class ModelSection(Section):
+    """The transformer: shape, options, kernels."""
+
+    embed_dim: Positive = 384
+    """Width of a token."""
+    num_layers: Positive = 12
+    """Encoder blocks."""
+    num_heads: Positive = 8
+    """Attention heads; they divide `embed_dim`."""
+    mlp_ratio: Annotated[Real, Field(gt=0)] = 4.0
+    """Hidden width of the MLP over `embed_dim`."""
+    patch_size: Positive = 8
+    """Grid points along each side of a square patch; one patch is one token."""
+    img_size: Auto | tuple[Positive, Positive] = "auto"
+    """Grid [latitudes, longitudes]; auto: the archive's."""
+    input_channels: Auto | Positive = "auto"
+    """Channels that the model sees; auto: all that `data.channels` selects."""
+    output_channels: Auto | Positive = "auto"
+    """Channels that it forecasts: the first so many of the input channels; auto: all."""
+    sequence_length: Positive = 1
+    """Consecutive past states given to the model; tokens, memory and FLOPs grow with it."""
+    qkv_bias: bool = True
+    """Bias of the query, key and value projections."""
+    qk_norm: bool = False
+    """LayerNorm of queries and keys in each head: bounds logits at high learning rates (Dehghani et al. 2023)."""
+    dropout: Share = 0.0
+    """Dropout after embedding, attention and MLP."""
+    attention_dropout: Share = 0.0
+    """Dropout of the attention weights."""
+    stochastic_depth: Share = 0.0
+    """Drop rate of the last block's residual branches, growing linearly from 0 (Huang et al. 2016)."""
+    attention: Literal["auto", "flash_attn", "sdpa", "math"] = "auto"
+    """Attention kernel; auto: the fastest that the device, the precision and the options allow."""
+    activation_checkpointing: Literal["none", "full", "selective"] = "none"
+    """Recompute activations in the backward pass: full recomputes a block, selective keeps its attention output."""
+    compile: Literal["none", "blocks"] = "none"
+    """torch.compile each encoder block."""
+    predict: Literal["state", "tendency"] = "state"
+    """What the head gives: the next state, or its difference from the last one (starts exactly at persistence)."""
+    periodic_longitude: bool = False
+    """Positions as a Fourier series in longitude, so that they join smoothly across the date line."""
+
+    @field_validator("compile", mode="before")
+    @classmethod
+    def _off_is_none(cls, value: Any) -> Any:
+        return "none" if value is False else value
+
+    @model_validator(mode="after")
+    def _fits(self) -> ModelSection:
+        if self.embed_dim % self.num_heads:
+            lower = self.embed_dim - self.embed_dim % self.num_heads
+            nearest = [width for width in (lower, lower + self.num_heads) if width]
+            raise ValueError(
+                f"embed_dim {self.embed_dim} is not divisible by num_heads {self.num_heads}: "
+                f"nearest valid embed_dim {' or '.join(map(str, nearest))}"
+            )
+        if self.img_size != "auto" and self.patch_size > min(self.img_size):
+            raise ValueError(f"patch_size {self.patch_size} is larger than the grid {list(self.img_size)}")
+        if "auto" not in (self.input_channels, self.output_channels) and int(self.output_channels) > int(
+            self.input_channels
+        ):
+            raise ValueError(
+                f"output_channels {self.output_channels} exceeds input_channels {self.input_channels}: "
+                "the forecast channels are the first of the input channels"
+            )
+        return self
+
+
+class DataSection(Section):
+    """Which samples of which archive, and how they are read."""
+
+    data_dir: str = "data/synthetic"
+    """Folder with train/, valid/, test/ and stats/."""
+    dt: Positive = 1
+    """Lead of the forecast in time steps of the archive."""
+    data_subset: Annotated[Real, Field(gt=0.0, le=1.0)] = 1.0
+    """Share of the training samples, spread evenly over each year; smaller shares are subsets of larger ones."""
+    temporal_coverage: str | None = None
+    """Train on the last `5y`, `6m` or `90d` only; null: on all."""
+    channels: Literal["all"] | list[str | int] = "all"
+    """Channels by name or index, in the order given; all: as in the archive."""
+    num_workers: Count = 2
+    """Reader threads a rank; 0 reads in the main thread."""
+
+    @field_validator("temporal_coverage")
+    @classmethod
+    def _span(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"(?=.*[1-9])\d+(\.\d+)?[ymd]", value):
+            raise ValueError("a span reads like 5y (years), 6m (months) or 90d (days)")
+        return value
+
+    @field_validator("channels")
+    @classmethod
+    def _some_channels(cls, value: Any) -> Any:
+        if value != "all" and (not value or len(set(map(str, value))) != len(value)):
+            raise ValueError("the list is empty or names a channel twice")
+        return value
+
+
+class TrainingSection(Section):
+    """How the weights are found, how long, and what is kept."""
+
+    strategy: str = "single"
+    """Parallel strategy."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Compute precision; weights, moments and reductions stay fp32. auto: bf16 where the device has it, else fp32."""
+    batch_size: Positive = 4
+    """Global batch: samples per optimizer step, whatever the number of ranks."""
+    micro_batch_size: Auto | Positive = "auto"
+    """Samples per rank in one forward pass; accumulation follows. auto: all of the rank's share at once."""
+    learning_rate: Annotated[Real, Field(gt=0)] = 5e-4
+    """Peak learning rate."""
+    final_learning_rate_fraction: Annotated[Real, Field(ge=0.0, le=1.0)] = 0.0
+    """Where the schedule ends, as a share of the peak."""
+    weight_decay: Annotated[Real, Field(ge=0)] = 0.05
+    """AdamW's decoupled decay, on matrices only: not on norms, biases and positions."""
+    adam_betas: tuple[Share, Share] = (0.9, 0.95)
+    """Decay rates of AdamW's two moments."""
+    warmup_steps: Count = 100
+    """Steps of linear warm-up."""
+    schedule: Literal["cosine", "constant", "linear", "wsd"] = "cosine"
+    """Learning rate after warm-up; wsd: constant, then a cooldown by 1 - sqrt (Haegele et al. 2024)."""
+    cooldown_fraction: Annotated[Real, Field(gt=0.0, le=1.0)] = 0.2
+    """Share of all steps that the cooldown of `wsd` takes."""
+    epochs: Positive = 10
+    """Passes over the training samples."""
+    max_steps: Positive | None = None
+    """Ceiling on optimizer steps; null: none."""
+    flops_budget: Annotated[Real, Field(gt=0)] | None = None
+    """Ceiling on training FLOPs (analytic count); the run ends on the last step that does not exceed it."""
+    time_budget_hours: Annotated[Real, Field(gt=0)] | None = None
+    """Ceiling on training hours, summed over all restarts."""
+    gradient_clipping: Annotated[Real, Field(ge=0)] = 1.0
+    """Largest norm of the gradient over all parameters; 0: off."""
+    latitude_weighted_loss: bool = True
+    """Weigh the squared error by cell area, as verification does (Rasp et al. 2020)."""
+    channel_weights: dict[str, Annotated[Real, Field(ge=0)]] | None = None
+    """Weight of each named channel in the loss, others 1; the weights are scaled to mean 1."""
+    ema_decay: Share = 0.0
+    """Exponential moving average of the weights, used for evaluation; 0: off."""
+    seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 42
+    """Of initial weights, sample order and dropout."""
+    log_frequency: Positive = 10
+    """Steps between log lines."""
+    eval_frequency: Count = 1
+    """Epochs between evaluations on the validation split; 0: only at the end."""
+    save_frequency: Count = 1
+    """Epochs between checkpoints; 0: only at the end."""
+    save_every_steps: Count = 0
+    """Steps between checkpoints; 0: off."""
+    save_every_minutes: Annotated[Real, Field(ge=0)] = 0.0
+    """Minutes between checkpoints; 0: off."""
+    checkpoint_dir: str = "checkpoints"
+    """Folder of all runs' checkpoints."""
+    max_checkpoints: Count = 3
+    """Newest checkpoints kept, beside the best; 0: all."""
+    collective_timeout_minutes: Annotated[Real, Field(gt=0)] = 10.0
+    """How long a rank waits for the others before it gives up."""
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _precision_alias(cls, value: Any) -> Any:
+        return {"bf16-mixed": "bf16", "16-mixed": "fp16", "32-true": "fp32", 32: "fp32", "32": "fp32"}.get(value, value)
+
+
+class LoggingSection(Section):
+    """Where the numbers go beside the console and metrics.jsonl."""
+
+    use_wandb: bool = False
+    """Also log to Weights & Biases."""
+    wandb_mode: Literal["online", "offline", "disabled"] = "online"
+    """How wandb runs; its failure never ends a run."""
+    wandb_project: str = "weather"
+    """wandb project."""
+
+
+class ExperimentSection(Section):
+    """What the run is called."""
+
+    name: str | None = None
+    """Name of the run and of its folders; null: the config's name."""
+    description: str = ""
+    """One line about it."""
+    runs_dir: str = "runs"
+    """Folder of all runs."""
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[\w][\w.+=-]*", value):
+            raise ValueError("a name has letters, digits and . _ - + = only, because folders are called so")
+        return value
+
+
+class Config(Section):
+    """All five sections."""
+
+    model: ModelSection = ModelSection()
+    data: DataSection = DataSection()
+    training: TrainingSection = TrainingSection()
+    logging: LoggingSection = LoggingSection()
+    experiment: ExperimentSection = ExperimentSection()
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "model": ModelSection,
+    "data": DataSection,
+    "training": TrainingSection,
+    "logging": LoggingSection,
+    "experiment": ExperimentSection,
+}
+SECTION_OF_KEY = {key: section for section, schema in SECTIONS.items() for key in schema.model_fields}

@@ -1,0 +1,1 @@
+"""From year files on disk to batches on the device."""

@@ -1,0 +1,1 @@
+"""The transformer, its one attention seam, its analytic FLOPs."""

@@ -1,0 +1,32 @@
+"""Activation checkpointing: trade memory for a second forward pass during backward (Chen et al. 2016)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import torch
+from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
+
+# Outputs worth keeping: attention is the costliest to recompute, and its output is as small as any activation.
+ATTENTION_OPERATORS = (
+    "_scaled_dot_product_flash_attention",
+    "_scaled_dot_product_flash_attention_for_cpu",
+    "_scaled_dot_product_efficient_attention",
+    "_scaled_dot_product_cudnn_attention",
+)
+
+
+def recomputed(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, mode: str) -> torch.Tensor:
+    """`function(x)`, keeping fewer activations for the backward pass.
+
+    Args:
+        mode: none (keep all), full (keep x only), selective (keep x and attention outputs). Gradients are the same.
+    """
+    if mode == "none" or not torch.is_grad_enabled():
+        return function(x)
+    if mode == "full":
+        return checkpoint(function, x, use_reentrant=False)  # type: ignore[no-any-return]
+    kept = [getattr(torch.ops.aten, name).default for name in ATTENTION_OPERATORS]
+    contexts = functools.partial(create_selective_checkpoint_contexts, kept)
+    return checkpoint(function, x, use_reentrant=False, context_fn=contexts)  # type: ignore[no-any-return]

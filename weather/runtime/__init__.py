@@ -1,0 +1,1 @@
+"""Who runs where: ranks, devices, seeds, signals, logs."""

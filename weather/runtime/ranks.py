@@ -1,0 +1,259 @@
+"""Who am I, who else runs: one ladder over the launchers, and the process group.
+
+The ladder, first match wins: torchrun, SLURM, OpenMPI or PMI, the DeepSpeed launcher, single process. torchrun
+comes first because it may itself run under `srun`, whose variables then describe nodes, not ranks.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+
+from weather.errors import LaunchError, WeatherError
+
+Result = TypeVar("Result")
+DEFAULT_PORT = 29500
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The place of this process among all of the run.
+
+    Attributes:
+        rank, world_size: over all nodes.
+        local_rank, local_world_size: on this node.
+        launcher: the rung of the ladder that said so.
+        master_address, master_port: where rank 0 listens.
+    """
+
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+    local_world_size: int = 1
+    launcher: str = "single"
+    master_address: str = "127.0.0.1"
+    master_port: int = DEFAULT_PORT
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    @property
+    def nodes(self) -> int:
+        return max(1, self.world_size // self.local_world_size)
+
+
+def find_ranks(
+    environment: Mapping[str, str] = os.environ,
+    *,
+    local_rank: int | None = None,
+    devices: int | None = None,
+    num_nodes: int | None = None,
+) -> Ranks:
+    """Ask the launcher's variables who this process is.
+
+    Args:
+        environment: environment variables.
+        local_rank: ``--local_rank`` as the DeepSpeed launcher passes it.
+        devices: ranks a node that the user asked for, if any.
+        num_nodes: nodes that the user asked for, if any.
+
+    Raises:
+        LaunchError: variables are missing, contradict one another, or contradict the arguments.
+    """
+    ranks = _climb(environment)
+    if not (0 <= ranks.rank < ranks.world_size and 0 <= ranks.local_rank < ranks.local_world_size <= ranks.world_size):
+        raise LaunchError(
+            f"rank {ranks.rank} of {ranks.world_size}, local rank {ranks.local_rank} of {ranks.local_world_size}",
+            where=f"variables of {ranks.launcher}",
+            rule="a rank is below its world size, and a node holds no more ranks than the world",
+        )
+    if local_rank is not None and local_rank != ranks.local_rank:
+        raise LaunchError(
+            f"--local_rank {local_rank} but {ranks.launcher} says local rank {ranks.local_rank}",
+            fix="start with one launcher only",
+        )
+    asked = (devices or ranks.local_world_size) * (num_nodes or ranks.nodes)
+    if asked != ranks.world_size or (devices or ranks.local_world_size) != ranks.local_world_size:
+        fix = (
+            f"start it with: torchrun --nnodes {num_nodes or 1} --nproc-per-node {devices or 1} -m weather.train ..."
+            if ranks.launcher == "single"
+            else "leave --devices and --num_nodes to the launcher"
+        )
+        raise LaunchError(
+            f"{num_nodes or ranks.nodes} nodes with {devices or ranks.local_world_size} devices asked for, but "
+            f"{ranks.launcher} started {ranks.nodes} with {ranks.local_world_size} ranks",
+            fix=fix,
+        )
+    return ranks
+
+
+def _climb(environment: Mapping[str, str]) -> Ranks:
+    found = [name for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK") if environment.get(name)]
+    if found and len(found) < 3 and "SLURM_PROCID" not in environment and "OMPI_COMM_WORLD_RANK" not in environment:
+        missing = sorted({"RANK", "WORLD_SIZE", "LOCAL_RANK"} - set(found))
+        raise LaunchError(
+            f"{', '.join(found)} set, but not {', '.join(missing)}",
+            where="environment",
+            fix="unset them, or let a launcher set all three",
+        )
+    complete = len(found) == 3
+    if complete and "LOCAL_WORLD_SIZE" in environment:
+        return _ranks(environment, "torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+    if complete and "LOCAL_SIZE" not in environment:
+        # Set by hand or by another framework: the same names, without the local world size.
+        return _ranks(environment, "environment", "RANK", "WORLD_SIZE", "LOCAL_RANK", "")
+    if _is_slurm_task(environment):
+        return _slurm(environment)
+    if "OMPI_COMM_WORLD_RANK" in environment:
+        names = (f"OMPI_COMM_WORLD_{name}" for name in ("RANK", "SIZE", "LOCAL_RANK", "LOCAL_SIZE"))
+        return _ranks(environment, "OpenMPI", *names)
+    if "PMI_RANK" in environment:
+        return _ranks(environment, "PMI", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS")
+    if complete:
+        return _ranks(environment, "deepspeed", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_SIZE")
+    return Ranks()
+
+
+def _number(environment: Mapping[str, str], name: str, default: int | None = None) -> int:
+    text = environment.get(name)
+    if text is None and default is not None:
+        return default
+    try:
+        return int(str(text))
+    except ValueError:
+        raise LaunchError(f"{name} is {text!r}", where="environment", rule="it must be a whole number") from None
+
+
+def _ranks(environment: Mapping[str, str], launcher: str, rank: str, world: str, local: str, local_world: str) -> Ranks:
+    world_size = _number(environment, world)
+    local_rank = _number(environment, local, 0 if world_size == 1 else None)
+    return Ranks(
+        rank=_number(environment, rank),
+        world_size=world_size,
+        local_rank=local_rank,
+        local_world_size=_number(environment, local_world, world_size) if local_world else world_size,
+        launcher=launcher,
+        master_address=environment.get("MASTER_ADDR", "127.0.0.1"),
+        master_port=_number(environment, "MASTER_PORT", DEFAULT_PORT),
+    )
+
+
+def _is_slurm_task(environment: Mapping[str, str]) -> bool:
+    """True in a task of `srun`; the batch script itself also has SLURM_PROCID=0, but is no task."""
+    batch_script = environment.get("ENVIRONMENT") == "BATCH" and "SLURM_STEP_ID" not in environment
+    return "SLURM_PROCID" in environment and "SLURM_NTASKS" in environment and not batch_script
+
+
+def _slurm(environment: Mapping[str, str]) -> Ranks:
+    world_size = _number(environment, "SLURM_STEP_NUM_TASKS", _number(environment, "SLURM_NTASKS"))
+    tasks_per_node = environment.get("SLURM_STEP_TASKS_PER_NODE") or environment.get("SLURM_TASKS_PER_NODE") or ""
+    node = _number(environment, "SLURM_NODEID", 0)
+    counts = expand_tasks_per_node(tasks_per_node)
+    local_rank = _number(environment, "SLURM_LOCALID")
+    job = _number(environment, "SLURM_JOB_ID", 0)
+    return Ranks(
+        rank=_number(environment, "SLURM_PROCID"),
+        world_size=world_size,
+        local_rank=local_rank,
+        local_world_size=counts[node] if node < len(counts) else world_size,
+        launcher="SLURM",
+        master_address=environment.get("MASTER_ADDR")
+        or first_host(environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_NODELIST") or "127.0.0.1"),
+        # A port of its own for each job, so that two jobs on one node do not meet.
+        master_port=_number(environment, "MASTER_PORT", 20000 + job % 20000 if job else DEFAULT_PORT),
+    )
+
+
+def first_host(nodelist: str) -> str:
+    """First host of a SLURM node list: ``frontier[00012-00014,00020],x1`` gives ``frontier00012``."""
+    match = re.match(r"([^,\[]+)(?:\[([^\],-]+)[^\]]*\]([^,]*))?", nodelist.strip())
+    if not match:
+        raise LaunchError(f"cannot read the node list {nodelist!r}", where="SLURM_NODELIST")
+    prefix, number, suffix = match.groups()
+    return f"{prefix}{number or ''}{suffix or ''}"
+
+
+def expand_tasks_per_node(text: str) -> list[int]:
+    """Tasks of each node: ``2(x3),1`` gives [2, 2, 2, 1]."""
+    counts: list[int] = []
+    for count, repeat in re.findall(r"(\d+)(?:\(x(\d+)\))?", text):
+        counts += [int(count)] * int(repeat or 1)
+    return counts
+
+
+def start_process_group(ranks: Ranks, backend: str, timeout_minutes: float, device: torch.device | None) -> None:
+    """Join the process group; a process that no launcher started stays alone.
+
+    Raises:
+        LaunchError: the others cannot be reached within the timeout.
+    """
+    if ranks.launcher == "single" or dist.is_initialized():
+        return
+    os.environ.update(MASTER_ADDR=ranks.master_address, MASTER_PORT=str(ranks.master_port))
+    try:
+        dist.init_process_group(
+            backend,
+            rank=ranks.rank,
+            world_size=ranks.world_size,
+            timeout=datetime.timedelta(minutes=timeout_minutes),
+            device_id=device if device is not None and device.type == "cuda" else None,
+        )
+    except (dist.DistError, RuntimeError, ValueError) as error:
+        raise LaunchError(
+            f"rank {ranks.rank} of {ranks.world_size} cannot join the others ({' '.join(str(error).split())[:300]})",
+            where=f"{ranks.master_address}:{ranks.master_port}, backend {backend}",
+            fix="check that all ranks were started and that this address is reachable from every node",
+        ) from error
+
+
+def stop_process_group() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def on_first_rank(function: Callable[[], Result]) -> Result:
+    """Run `function` on rank 0 and give its result, or its `WeatherError`, to every rank.
+
+    One rank touches the file system, and all ranks agree on what it found.
+    """
+    if not dist.is_initialized():
+        return function()
+    answer: list[Result | WeatherError | None] = [None]
+    failure: BaseException | None = None
+    if dist.get_rank() == 0:
+        try:
+            answer[0] = function()
+        except WeatherError as error:
+            error.agreed = True
+            answer[0] = error
+        except Exception as error:
+            # The others must not wait for an answer that will never come.
+            failure = error
+            answer[0] = LaunchError(f"rank 0 failed: {type(error).__name__}: {error}")
+    dist.broadcast_object_list(answer, src=0)
+    if failure is not None:
+        raise failure
+    if isinstance(answer[0], WeatherError):
+        answer[0].agreed = True
+        raise answer[0]
+    return answer[0]  # type: ignore[return-value]
+
+
+def sum_over_ranks(values: torch.Tensor) -> torch.Tensor:
+    """Sum a tensor over all ranks, in place; does nothing in a single process."""
+    if dist.is_initialized():
+        dist.all_reduce(values)
+    return values
+
+
+def barrier() -> None:
+    if dist.is_initialized():
+        dist.barrier()

@@ -1,0 +1,148 @@
+"""The folder of a run: who holds it, what it was started with.
+
+``config.yaml`` is the resolved config, ``environment.json`` what it ran on, ``metrics.jsonl`` what it measured.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+import yaml
+
+from weather.config.wrapper import ConfigWrapper
+from weather.errors import LaunchError
+from weather.runtime.device import Device
+from weather.runtime.ranks import Ranks
+
+CONFIG_FILE = "config.yaml"
+METRICS_FILE = "metrics.jsonl"
+ENVIRONMENT_FILE = "environment.json"
+LOCK_FILE = "lock"
+RECORDED_VARIABLES = ("CUDA_", "HIP_", "ROCR_", "NCCL_", "RCCL_", "FI_", "GLOO_", "OMP_", "SLURM_JOB", "TORCH", "HDF5_")
+RECORDED_PACKAGES = ("weather", "torch", "numpy", "h5py", "pydantic", "flash-attn", "deepspeed", "wandb")
+
+
+class RunLock:
+    """Keeps a second process off a run's folder for as long as this one lives; a killed process lets go by itself."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / LOCK_FILE
+        self._file: IO[str] | None = None
+
+    def acquire(self) -> None:
+        """Take the lock.
+
+        Raises:
+            LaunchError: another process holds it; says which.
+        """
+        import fcntl
+
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(self.path, "a+", encoding="utf-8")  # noqa: SIM115 - held until release
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            file.close()
+            raise LaunchError(
+                f"the run is held by {holder}",
+                where=self.path.parent,
+                rule="one process at a time writes to a run",
+                fix="wait for it, end it, or use another experiment.name",
+            ) from error
+        except OSError:
+            # Some parallel file systems have no locks; a run must not fail for that.
+            print(
+                f"warning: {self.path.parent} is on a file system without locks: make sure that no second "
+                "process writes to this run",
+                file=sys.stderr,
+            )
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        self._file = file
+
+    def release(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def write_config(folder: Path, config: ConfigWrapper) -> None:
+    """Write the resolved config, atomically."""
+    _write(folder / CONFIG_FILE, yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True))
+
+
+def read_config(folder: Path) -> ConfigWrapper:
+    """The resolved config of an earlier run.
+
+    Raises:
+        LaunchError: the folder is no run's.
+    """
+    path = folder / CONFIG_FILE
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise LaunchError(f"no run here ({error})", where=folder, rule=f"a run's folder holds {CONFIG_FILE}") from error
+    return ConfigWrapper(settings, source=str(path))
+
+
+def write_environment(folder: Path, ranks: Ranks, device: Device) -> None:
+    """Write versions, commit, device, ranks and the variables that matter."""
+    facts = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in RECORDED_PACKAGES},
+        "commit": git_commit(),
+        "device": {"kind": device.kind, "name": device.name, "precision": device.precision, "backend": device.backend},
+        "threads": torch.get_num_threads(),
+        "ranks": {"world_size": ranks.world_size, "nodes": ranks.nodes, "launcher": ranks.launcher},
+        "host": socket.gethostname(),
+        "variables": {k: v for k, v in sorted(os.environ.items()) if k.startswith(RECORDED_VARIABLES)},
+        "command": sys.argv,
+    }
+    _write(folder / ENVIRONMENT_FILE, json.dumps(facts, indent=1))
+
+
+def git_commit() -> str | None:
+    """Commit of the code that runs, with `+changes` where the tree differs from it; None outside a repository."""
+    folder = Path(__file__).resolve().parents[2]
+    try:
+        commit = _git(folder, "rev-parse", "--short=12", "HEAD")
+        return commit + ("+changes" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def json_line(record: dict[str, Any]) -> str:
+    """One line of metrics.jsonl; numbers that are not finite become null, for JSON has no word for them."""
+    clean = {k: None if isinstance(v, float) and not abs(v) < float("inf") else v for k, v in record.items()}
+    return json.dumps(clean, allow_nan=False)

@@ -1,0 +1,201 @@
+"""The contract between the training loop and a parallel strategy.
+
+A strategy owns the model, the optimizer and the gradients' way between ranks; the loop owns everything else. For the
+same config, seed and global batch, every strategy walks the same losses and weights.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from weather.config.wrapper import ConfigWrapper
+from weather.errors import ConfigError
+from weather.runtime.device import Device
+from weather.runtime.ranks import Ranks
+
+BuildModel = Callable[[], nn.Module]
+BuildOptimizer = Callable[[nn.Module], torch.optim.Optimizer]
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What an optimizer step did; tensors stay on the device, so that nobody waits for them.
+
+    Attributes:
+        grad_norm: norm of the gradient over all parameters before clipping, a scalar.
+        applied: scalar, 1 if the weights changed, 0 if loss scaling met an overflow and skipped the step.
+    """
+
+    grad_norm: torch.Tensor
+    applied: torch.Tensor
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """How the global batch is split: global = ranks x micro-batch x accumulation."""
+
+    global_batch: int
+    micro_batch: int
+    accumulation: int
+
+
+def plan_batches(batch_size: int, micro_batch_size: int | str, data_size: int) -> BatchPlan:
+    """Derive accumulation from the global batch, the micro-batch and the number of data-parallel ranks.
+
+    Raises:
+        ConfigError: the three do not divide; names both numbers and the nearest valid batches.
+    """
+    micro = max(1, batch_size // data_size) if micro_batch_size == "auto" else int(micro_batch_size)
+    slice_size = micro * data_size
+    if batch_size % slice_size:
+        lower = batch_size - batch_size % slice_size
+        nearest = [str(size) for size in (lower, lower + slice_size) if size]
+        raise ConfigError(
+            f"training.batch_size = {batch_size} is not a multiple of {data_size} ranks x micro-batch {micro} "
+            f"= {slice_size}",
+            rule="batch_size counts the samples of one optimizer step over all ranks",
+            fix=f"nearest valid batch_size: {' or '.join(nearest)}",
+        )
+    return BatchPlan(batch_size, micro, batch_size // slice_size)
+
+
+class Strategy(ABC):
+    """One way of running a model on the ranks of a job.
+
+    Args:
+        config: the resolved config.
+        device: of this rank.
+        ranks: the world.
+    """
+
+    name: str
+
+    def __init__(self, config: ConfigWrapper, device: Device, ranks: Ranks) -> None:
+        self.config = config
+        self.device = device
+        self.ranks = ranks
+        self.accumulation = self.plan(config, ranks).accumulation
+        self.optimizer: torch.optim.Optimizer
+        self.module: nn.Module
+
+    @classmethod
+    def validate(cls, config: ConfigWrapper, ranks: Ranks, device: Device) -> None:
+        """Refuse what this strategy cannot do, before anything is allocated.
+
+        Raises:
+            ConfigError: the batch does not divide, or the strategy does not fit the world.
+        """
+        cls.plan(config, ranks)
+
+    @classmethod
+    def plan(cls, config: ConfigWrapper, ranks: Ranks) -> BatchPlan:
+        return plan_batches(config.training.batch_size, config.training.micro_batch_size, cls.data_ranks(ranks)[1])
+
+    @classmethod
+    def data_ranks(cls, ranks: Ranks) -> tuple[int, int]:
+        """(data rank, data size): this rank among those that read different samples."""
+        return ranks.rank, ranks.world_size
+
+    @property
+    def data_rank(self) -> int:
+        return self.data_ranks(self.ranks)[0]
+
+    @property
+    def data_size(self) -> int:
+        return self.data_ranks(self.ranks)[1]
+
+    def setup(self, build_model: BuildModel, build_optimizer: BuildOptimizer) -> None:
+        """Initialise, compile, wrap, then make the optimizer: the order that every strategy keeps."""
+        model = build_model().to(self.device.torch_device)
+        if self.config.model.compile == "blocks":
+            for block in model.get_submodule("blocks").children():
+                block.compile()
+        self.module = self.wrap(model)
+        self.optimizer = build_optimizer(model)
+        self.scaler = torch.amp.GradScaler(self.device.torch_device.type, enabled=self.device.precision == "fp16")
+
+    @abstractmethod
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The module to call, around the bare model."""
+
+    @property
+    @abstractmethod
+    def model(self) -> nn.Module:
+        """The bare model, whose parameter names are the canonical ones."""
+
+    def autocast(self) -> contextlib.AbstractContextManager[None]:
+        """The compute precision of a forward pass."""
+        dtype = self.device.autocast_dtype
+        if dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.torch_device.type, dtype=dtype)
+
+    @contextlib.contextmanager
+    def microbatch(self, is_last: bool) -> Iterator[None]:
+        """Around the passes of a micro-batch: compute precision, and gradients that travel after the last one only."""
+        with self.gradient_sync(is_last), self.autocast():
+            yield
+
+    def gradient_sync(self, is_last: bool) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Add gradients. `loss` is the mean over one micro-batch; together they make the mean over the global batch."""
+        with torch.autocast(self.device.torch_device.type, enabled=False):
+            self.scaler.scale(loss / self.accumulation).backward()
+
+    def step(self, learning_rate: float, max_norm: float) -> StepResult:
+        """Clip the gradient to `max_norm` (0: do not), step the optimizer, clear the gradient."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.scaler.unscale_(self.optimizer)
+        parameters = [p for p in self.model.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if max_norm > 0:
+            torch.nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
+        applied = torch.isfinite(norm) if self.scaler.is_enabled() else torch.ones((), device=norm.device)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        return StepResult(norm.detach(), applied.float())
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Weights and moments by canonical names: ``model.NAME``, ``optimizer.MOMENT.NAME``, ``optimizer.step``.
+
+        The tensors are the live ones: what is loaded into them is in effect.
+        """
+        self._create_moments()
+        state = {f"model.{name}": parameter.detach() for name, parameter in self.model.named_parameters()}
+        for name, parameter in self.model.named_parameters():
+            for moment in ("exp_avg", "exp_avg_sq", "step"):
+                state[f"optimizer.{moment}.{name}"] = self.optimizer.state[parameter][moment]
+        if self.scaler.is_enabled():
+            self.scaler.scale(torch.zeros((), device=self.device.torch_device))  # makes its state exist
+            state["scaler.scale"] = self.scaler._scale  # type: ignore[assignment]
+            state["scaler.growth_tracker"] = self.scaler._growth_tracker  # type: ignore[assignment]
+        return state
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        """Take over weights and moments; `state` has the names of `state_dict()`."""
+        with torch.no_grad():
+            for name, live in self.state_dict().items():
+                if live is not state[name]:
+                    live.copy_(state[name])
+
+    def _create_moments(self) -> None:
+        """AdamW makes its state in the first step; a resume needs it before."""
+        for group in self.optimizer.param_groups:
+            on_device = group.get("fused") or group.get("capturable")
+            for parameter in group["params"]:
+                if not self.optimizer.state[parameter]:
+                    self.optimizer.state[parameter] = {
+                        "step": torch.zeros((), device=parameter.device if on_device else "cpu"),
+                        "exp_avg": torch.zeros_like(parameter),
+                        "exp_avg_sq": torch.zeros_like(parameter),
+                    }

@@ -1,0 +1,48 @@
+"""Replicated model, gradients averaged over the ranks (torch DistributedDataParallel)."""
+
+from __future__ import annotations
+
+import contextlib
+
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel as TorchDistributedDataParallel
+
+from weather.config.wrapper import ConfigWrapper
+from weather.errors import ConfigError
+from weather.runtime.device import Device
+from weather.runtime.ranks import Ranks
+from weather.strategies.base import Strategy
+
+
+class DistributedDataParallel(Strategy):
+    """Every rank holds the whole model; gradients are reduced bucket by bucket during the last backward pass."""
+
+    name = "ddp"
+
+    @classmethod
+    def validate(cls, config: ConfigWrapper, ranks: Ranks, device: Device) -> None:
+        if ranks.launcher == "single":
+            raise ConfigError(
+                "strategy 'ddp' without a launcher",
+                where="training.strategy",
+                rule="it runs in a world of ranks",
+                fix="torchrun --nproc-per-node 2 -m weather.train --strategy ddp ..., or --strategy single",
+            )
+        super().validate(config, ranks, device)
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        on_gpu = self.device.torch_device.type == "cuda"
+        return TorchDistributedDataParallel(
+            model,
+            device_ids=[self.device.torch_device.index] if on_gpu else None,
+            # Gradients live in the communication buckets: one copy less of them in memory and in time.
+            gradient_as_bucket_view=True,
+        )
+
+    @property
+    def model(self) -> nn.Module:
+        return self.module.get_submodule("module")
+
+    def gradient_sync(self, is_last: bool) -> contextlib.AbstractContextManager[None]:
+        assert isinstance(self.module, TorchDistributedDataParallel)
+        return contextlib.nullcontext() if is_last else self.module.no_sync()

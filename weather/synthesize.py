@@ -1,0 +1,99 @@
+"""Write an archive of synthetic weather: ``python -m weather.synthesize --data_dir data/synthetic``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import inspect
+import logging
+import sys
+from collections.abc import Iterator
+
+from weather.data.quasigeostrophic import CHANNELS
+from weather.data.synthetic import Progress, create_test_data
+from weather.errors import command_line
+
+DESCRIPTION = f"""\
+Write an archive of synthetic weather, to try everything out before real data is at hand.
+
+The weather comes from a two-layer quasi-geostrophic model of the atmosphere: jets, Rossby waves and
+cyclones that are chaotic, so that a forecast can be good for days and never for weeks. It has no
+moisture and no diurnal cycle. Every year file is a trajectory of its own from 1 January; training,
+validation and test years cover the same season unless whole years are asked for.
+
+Channels (--channels): {" ".join(f"{name} [{unit}]" for name, unit in CHANNELS.items())}
+"""
+
+EXAMPLES = """\
+examples:
+  the default (8 channels, 64 x 128, 4 years of 100 days; some 10 seconds):
+    python -m weather.synthesize --data_dir data/synthetic
+  four channels on a coarse grid:
+    python -m weather.synthesize --data_dir data/small --height 32 --width 64 --channels 4
+  whole years, leap years included, three of them to train:
+    python -m weather.synthesize --data_dir data/years --train_years 3 --states_per_year 0
+  the grid of ERA5, poles included:
+    python -m weather.synthesize --data_dir data/quarter --height 721 --width 1440 --states_per_year 40
+
+It is safe to run again: a complete archive is left as it is, an incomplete one is written anew, one
+made with other arguments is refused unless --overwrite is given.
+"""
+
+NUMBERS = {
+    "height": "latitudes; an odd number has both poles",
+    "width": "longitudes",
+    "train_years": "year files to train with",
+    "valid_years": "year files to validate with",
+    "test_years": "year files to test with",
+    "states_per_year": "states in a file; 0: whole calendar years",
+    "first_year": "the first training year",
+    "step_hours": "hours between states",
+    "seed": "another seed, other weather",
+    "truncation": "highest wavenumber of the model",
+}
+
+
+@command_line
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m weather.synthesize",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--data_dir", default="data/synthetic", help="folder of the archive (default: %(default)s)")
+    parser.add_argument("--channels", nargs="+", metavar="NAME", help="names, or how many (default: all)")
+    defaults = inspect.signature(create_test_data).parameters
+    for name, text in NUMBERS.items():
+        parser.add_argument(f"--{name}", type=int, default=defaults[name].default, metavar="N",
+                            help=f"{text} (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace a synthetic archive made with other arguments"
+    )
+    arguments = vars(parser.parse_args())
+    channels = arguments["channels"]
+    if channels and len(channels) == 1 and channels[0].isdecimal():
+        arguments["channels"] = int(channels[0])
+    arguments["states_per_year"] = arguments["states_per_year"] or None
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    with _progress_bar() as progress:
+        create_test_data(**arguments, progress=progress)
+
+
+@contextlib.contextmanager
+def _progress_bar() -> Iterator[Progress | None]:
+    """A bar with the time left on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich import progress as rich_progress
+    from rich.console import Console
+
+    columns = (*rich_progress.Progress.get_default_columns(), rich_progress.TextColumn("of {task.total:.0f} days"))
+    with rich_progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("simulating weather", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Train a run: ``python -m weather.train --config_name local`` or ``torchrun --nproc-per-node 2 -m weather.train ...``.
+
+Exit status: 0 the run is complete, 75 stopped in good order (start the same command again to go on), else failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import yaml
+
+from weather.config.files import find_config_file, load_config, read_configs
+from weather.config.wrapper import ConfigWrapper
+from weather.errors import command_line
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    arguments = argparse.ArgumentParser(
+        prog="python -m weather.train",
+        description="Train a weather transformer. A run that was stopped goes on when the same command is given again.",
+        epilog="example: python -m weather.train --config_name local --set training.epochs=2 --set data.data_dir=DIR",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = arguments.add_argument
+    add("--config", metavar="FILE", help="YAML file with named configs (default: configs/configs.yaml)")
+    add("--config_name", metavar="NAME", default="base", help="which of them (default: %(default)s)")
+    add(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        dest="overrides",
+        help="override one value, such as training.learning_rate=3e-4; repeatable",
+    )
+    add("--strategy", metavar="NAME", help="parallel strategy (overrides training.strategy)")
+    add("--precision", metavar="P", help="auto, bf16, fp16 or fp32 (overrides training.precision)")
+    add("--device", default="auto", metavar="D", help="auto, cuda, rocm, mps or cpu (default: %(default)s)")
+    add("--devices", type=int, metavar="N", help="ranks on each node; must agree with the launcher")
+    add("--num_nodes", type=int, metavar="M", help="nodes; must agree with the launcher")
+    add("--flops_budget", metavar="F", help="stop at this many training FLOPs (training.flops_budget)")
+    add("--time_budget", metavar="HOURS", help="stop after these hours (training.time_budget_hours)")
+    add(
+        "--resume",
+        default="auto",
+        metavar="WHAT",
+        help="auto: from the newest checkpoint if there is one; never; or the path of a checkpoint",
+    )
+    add("--list-configs", action="store_true", help="list the named configs and end")
+    add("--print-config", action="store_true", help="print the config as it would be used and end")
+    add("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)  # passed by the DeepSpeed launcher
+    return arguments
+
+
+def config_from(options: argparse.Namespace) -> ConfigWrapper:
+    """The config with all that the command line overrides."""
+    values = {
+        "training.strategy": options.strategy,
+        "training.precision": options.precision,
+        "training.flops_budget": options.flops_budget,
+        "training.time_budget_hours": options.time_budget,
+    }
+    overrides = [f"{key}={value}" for key, value in values.items() if value is not None]
+    return load_config(options.config, options.config_name, [*options.overrides, *overrides])
+
+
+def list_configs(path: str | None) -> None:
+    """Print the name and description of every config."""
+    file = find_config_file(path)
+    for name in read_configs(file):
+        config = load_config(file, name)
+        print(f"{name:16} {config.experiment.description}")
+
+
+@command_line
+def main() -> int:
+    options = parser().parse_args()
+    if options.list_configs:
+        list_configs(options.config)
+        return 0
+    config = config_from(options)
+    if options.print_config:
+        print(yaml.safe_dump(config.to_dict(), sort_keys=False), end="")
+        return 0
+    from weather.training.trainer import WeatherTrainer
+
+    trainer = WeatherTrainer(
+        config,
+        devices=options.devices,
+        num_nodes=options.num_nodes,
+        device=options.device,
+        resume=options.resume,
+        local_rank=options.local_rank,
+    )
+    return trainer.train().exit_status
+
+
+if __name__ == "__main__":
+    main()

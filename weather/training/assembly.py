@@ -1,0 +1,85 @@
+"""Puts a prepared run together: model, optimizer, average, loaders; from the start or from a checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from weather.data.loader import BatchLoader, Normalizer
+from weather.model.transformer import WeatherTransformer
+from weather.runtime.seeds import seed_weights
+from weather.strategies.base import BatchPlan, Strategy
+from weather.training.checkpoint import Checkpoint, load_tensors
+from weather.training.loss import loss_weights
+from weather.training.optimizer import WeightAverage, build_optimizer
+from weather.training.preparation import Prepared
+from weather.training.validation import Validator
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """The parts that the loop works with.
+
+    Attributes:
+        plan: how the global batch is split.
+        average: moving average of the weights, if the config asks for one.
+        weights: of the loss, [output channels, lat, 1].
+        loader: of this rank's training micro-batches.
+    """
+
+    strategy: Strategy
+    plan: BatchPlan
+    average: WeightAverage | None
+    normalizer: Normalizer
+    weights: torch.Tensor
+    loader: BatchLoader
+    validator: Validator
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """All tensors of a checkpoint by canonical name, live."""
+        return _state(self.strategy, self.average)
+
+    def close(self) -> None:
+        self.loader.close()
+        self.validator.close()
+
+
+def assemble(prepared: Prepared, strategy: Strategy, resume_point: Checkpoint | None) -> Assembly:
+    """Build everything that takes memory.
+
+    Raises:
+        CheckpointError: the checkpoint to resume from cannot be read or is of another model.
+    """
+    config, device = prepared.config, strategy.device.torch_device
+    dtype = strategy.device.autocast_dtype or torch.float32
+    seed_weights(config.training.seed)
+    strategy.setup(
+        lambda: WeatherTransformer(config.model, device_type=device.type, compute_dtype=dtype),
+        lambda model: build_optimizer(model, config.training),
+    )
+    decay = config.training.ema_decay
+    average = WeightAverage(dict(strategy.model.named_parameters()), decay) if decay > 0 else None
+    if resume_point is not None:
+        state = _state(strategy, average)
+        load_tensors(resume_point.path, state)
+        strategy.load_state_dict(state)
+    plan = strategy.plan(config, strategy.ranks)
+    normalizer = Normalizer(prepared.archive.statistics, device)
+    weights = loss_weights(config.training, prepared.archive, int(config.model.output_channels)).to(device)
+    loader = BatchLoader(
+        prepared.training,
+        prepared.archive.channel_indices,
+        batch_size=plan.micro_batch,
+        device=device,
+        threads=config.data.num_workers,
+    )
+    validator = Validator(prepared, strategy, normalizer, weights, plan.micro_batch)
+    return Assembly(strategy, plan, average, normalizer, weights, loader, validator)
+
+
+def _state(strategy: Strategy, average: WeightAverage | None) -> dict[str, torch.Tensor]:
+    state = strategy.state_dict()
+    if average is not None:
+        state |= {f"average.{name}": tensor for name, tensor in average.average.items()}
+    return state

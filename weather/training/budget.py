@@ -1,0 +1,51 @@
+"""How long a run is: epochs, steps, FLOPs, whichever ends first; all but hours are known before the start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from weather.config.schema import TrainingSection
+from weather.data.order import steps_per_epoch
+from weather.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class RunLength:
+    """The planned end of a run.
+
+    Attributes:
+        total_steps: optimizer steps.
+        steps_per_epoch: optimizer steps in an epoch.
+        reason: what ends the run there: complete (all epochs), max_steps or flops_budget.
+        flops_per_step: analytic training FLOPs of one global batch.
+    """
+
+    total_steps: int
+    steps_per_epoch: int
+    reason: str
+    flops_per_step: int
+
+
+def plan_run(section: TrainingSection, samples: int, train_flops_per_sample: int) -> RunLength:
+    """Derive the number of steps; the schedule then ends exactly there.
+
+    A FLOPs budget allows the largest number of whole steps that does not exceed it. A time budget cannot be planned:
+    it ends the run when it is spent.
+
+    Raises:
+        ConfigError: the FLOPs budget does not pay for one step, or there is less than one batch of samples.
+    """
+    per_epoch = steps_per_epoch(samples, section.batch_size)
+    flops_per_step = train_flops_per_sample * section.batch_size
+    ends = [(section.epochs * per_epoch, "complete")]
+    if section.max_steps is not None:
+        ends.append((section.max_steps, "max_steps"))
+    if section.flops_budget is not None:
+        ends.append((int(section.flops_budget // flops_per_step), "flops_budget"))
+    total_steps, reason = min(ends, key=lambda end: end[0])
+    if total_steps < 1:
+        raise ConfigError(
+            f"training.flops_budget = {section.flops_budget:g} is less than one step",
+            rule=f"one step of {section.batch_size} samples costs {flops_per_step:.4g} FLOPs",
+        )
+    return RunLength(total_steps, per_epoch, reason, flops_per_step)

@@ -1,0 +1,133 @@
+"""What a step came to, read back one step late so that the device is never kept waiting.
+
+Loss, gradient norm and the requests to stop or save travel together in one small tensor: one reduction a step, and
+every rank reads the same decision at the same step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from weather.runtime.device import Device
+from weather.runtime.ranks import sum_over_ranks
+from weather.strategies.base import StepResult
+
+
+@dataclass(frozen=True)
+class Requests:
+    """What this rank would like to happen at the end of the step; one rank's wish is enough."""
+
+    stop: bool = False
+    time_over: bool = False
+    save: bool = False
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A step as all ranks see it.
+
+    Attributes:
+        step: completed steps, this one counted.
+        loss: mean over the global batch.
+        grad_norm: before clipping.
+        applied: False if loss scaling skipped the step.
+        requests: of any rank.
+    """
+
+    step: int
+    loss: float
+    grad_norm: float
+    applied: bool
+    requests: Requests
+
+    @property
+    def finite(self) -> bool:
+        """A skipped step may have a gradient that is not finite: that is what it was skipped for."""
+        return math.isfinite(self.loss) and (math.isfinite(self.grad_norm) or not self.applied)
+
+
+class Monitor:
+    """Collects steps on the device and hands them out as readings, the previous one while the current one runs."""
+
+    def __init__(self, device: Device, world_size: int) -> None:
+        self.device = device.torch_device
+        self.world_size = world_size
+        self._pending: tuple[int, torch.Tensor, torch.cuda.Event | None] | None = None
+
+    def record(self, step: int, loss: torch.Tensor, result: StepResult, requests: Requests) -> Reading | None:
+        """Take in a step; gives the reading of the step before, if it was not read yet."""
+        earlier = self.read()
+        wishes = torch.tensor([requests.stop, requests.time_over, requests.save], dtype=torch.float32)
+        shared = torch.cat([(loss.detach().float() / self.world_size).reshape(1), wishes.to(self.device)])
+        sum_over_ranks(shared)
+        packed = torch.cat([shared, torch.stack([result.grad_norm, result.applied]).float()])
+        if self.device.type == "cuda":
+            host = torch.empty(packed.shape, pin_memory=True)
+            host.copy_(packed, non_blocking=True)
+            event = torch.cuda.Event()
+            event.record()
+            self._pending = (step, host, event)
+        else:
+            self._pending = (step, packed, None)
+        return earlier
+
+    def read(self) -> Reading | None:
+        """The step that was recorded last, once; waits for the device."""
+        if self._pending is None:
+            return None
+        step, packed, event = self._pending
+        self._pending = None
+        if event is not None:
+            event.synchronize()
+        loss, stop, time_over, save, grad_norm, applied = packed.tolist()
+        return Reading(step, loss, grad_norm, applied > 0, Requests(stop > 0, time_over > 0, save > 0))
+
+
+class Pause:
+    """A stretch of time that was no training; `seconds` is set at its end."""
+
+    seconds = 0.0
+
+
+class Stopwatch:
+    """Time of the run, and of the steps since the last log line.
+
+    Args:
+        before: seconds of earlier starts of the run.
+    """
+
+    def __init__(self, before: float) -> None:
+        self.before = before
+        self._began = self._stretch_began = time.monotonic()
+        self._paused = 0.0
+        #: Of the last stretch; 0 until there was one.
+        self.seconds_per_step = 0.0
+
+    def total(self) -> float:
+        """Seconds of the run over all restarts, evaluation and checkpoints included."""
+        return self.before + time.monotonic() - self._began
+
+    @contextlib.contextmanager
+    def pause(self) -> Iterator[Pause]:
+        """Around evaluation and checkpoints, which do not count for the rate of training."""
+        pause = Pause()
+        began = time.monotonic()
+        try:
+            yield pause
+        finally:
+            pause.seconds = time.monotonic() - began
+            self._paused += pause.seconds
+
+    def stretch(self, steps: int) -> float:
+        """Training seconds since the last call, in which `steps` steps were made."""
+        now = time.monotonic()
+        seconds = max(1e-9, now - self._stretch_began - self._paused)
+        self._stretch_began, self._paused = now, 0.0
+        self.seconds_per_step = seconds / max(1, steps)
+        return seconds

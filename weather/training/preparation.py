@@ -1,0 +1,131 @@
+"""All that is found out and checked before anything is allocated: ranks, device, archive, model size, run length."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from weather.config.wrapper import ConfigWrapper
+from weather.data.archive import Archive, open_archive
+from weather.data.loader import Samples, check_finite, sampled_states
+from weather.errors import ConfigError
+from weather.model.flops import ModelCost, model_cost
+from weather.runtime.ranks import on_first_rank
+from weather.training.budget import RunLength, plan_run
+
+SAMPLED_STATES = 4  # states a split that are read at the start to find values that are not finite
+
+#: Keys that decide what a step number means, or what fits the weights: a run keeps them for life.
+IDENTITY = (
+    *(f"model.{key}" for key in ("embed_dim", "num_layers", "num_heads", "mlp_ratio", "patch_size", "img_size")),
+    *(f"model.{key}" for key in ("input_channels", "output_channels", "sequence_length", "qkv_bias", "qk_norm")),
+    *(f"model.{key}" for key in ("predict", "periodic_longitude")),
+    *(f"data.{key}" for key in ("dt", "data_subset", "temporal_coverage", "channels")),
+    *(f"training.{key}" for key in ("batch_size", "seed")),
+)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that can start.
+
+    Attributes:
+        config: without `auto`.
+        training, validation: the samples of each.
+    """
+
+    config: ConfigWrapper
+    archive: Archive
+    training: Samples
+    validation: Samples
+    cost: ModelCost
+    length: RunLength
+
+
+def prepare(config: ConfigWrapper) -> Prepared:
+    """Open the archive, resolve `auto`, select samples, cost the model and plan the run's length.
+
+    Rank 0 reads, and all ranks get its answer or its error.
+
+    Raises:
+        DataError, ConfigError: the archive or the config cannot be used.
+    """
+    return on_first_rank(lambda: _prepare(config))
+
+
+def _prepare(config: ConfigWrapper) -> Prepared:
+    archive = open_archive(config.data, ("train", "valid"))
+    config = resolve_model(config, archive)
+    steps, dt = config.model.sequence_length, config.data.dt
+    training = Samples(archive.splits["train"], archive.training_starts(config.data, steps), steps, dt)
+    validation = Samples(archive.splits["valid"], archive.splits["valid"].starts(steps, dt), steps, dt)
+    for split in archive.splits.values():
+        check_finite(archive, split, sampled_states(split, SAMPLED_STATES))
+    cost = model_cost(config.model)
+    return Prepared(
+        config, archive, training, validation, cost, plan_run(config.training, len(training), cost.train_flops)
+    )
+
+
+def resolve_model(config: ConfigWrapper, archive: Archive) -> ConfigWrapper:
+    """Fill `auto` grid and channels from the archive, and check what is not `auto` against it.
+
+    Raises:
+        ConfigError: the config says another grid or number of channels than the archive has.
+    """
+    model, channels = config.model, len(archive.channels)
+    found: dict[str, Any] = {"img_size": list(archive.grid), "input_channels": channels}
+    for key, value in found.items():
+        asked = getattr(model, key)
+        if asked != "auto" and (list(asked) if key == "img_size" else asked) != value:
+            raise ConfigError(
+                f"model.{key} = {list(asked) if key == 'img_size' else asked}, but the archive has {value}",
+                where=archive.data_dir,
+                fix=f"set model.{key}=auto"
+                + (f", or choose {asked} of the channels with data.channels" if key == "input_channels" else ""),
+            )
+    found["output_channels"] = channels if model.output_channels == "auto" else model.output_channels
+    return config.replace({f"model.{key}": value for key, value in found.items()})
+
+
+def changed_identity(old: dict[str, Any], new: ConfigWrapper) -> dict[str, tuple[Any, Any]]:
+    """Keys of `IDENTITY` whose values differ between a checkpoint's config and this one: {key: (old, new)}."""
+    return {key: values for key, values in changed_keys(old, new).items() if key in IDENTITY}
+
+
+def changed_keys(old: dict[str, Any], new: ConfigWrapper) -> dict[str, tuple[Any, Any]]:
+    """Every key that differs between a checkpoint's config and this one: {section.key: (old, new)}."""
+    changed = {}
+    for section, values in new.to_dict().items():
+        for key, value in values.items():
+            before = old.get(section, {}).get(key)
+            if before != value:
+                changed[f"{section}.{key}"] = (before, value)
+    return changed
+
+
+def checkpoint_limit(config: ConfigWrapper, override: int | None) -> int:
+    """Checkpoints to keep: the constructor's, else the environment's MAX_CHECKPOINTS, else the config's.
+
+    Raises:
+        ConfigError: it is no whole number from 0 on.
+    """
+    text = os.environ.get("MAX_CHECKPOINTS")
+    value: Any = override if override is not None else text if text is not None else config.training.max_checkpoints
+    try:
+        limit = int(value)
+    except (TypeError, ValueError):
+        limit = -1
+    if limit < 0:
+        raise ConfigError(f"MAX_CHECKPOINTS = {value!r}", rule="a whole number; 0 keeps all")
+    return limit
+
+
+def run_folder(config: ConfigWrapper) -> Path:
+    return Path(config.experiment.runs_dir) / str(config.experiment.name)
+
+
+def checkpoint_folder(config: ConfigWrapper) -> Path:
+    return Path(config.training.checkpoint_dir) / str(config.experiment.name)

@@ -1,0 +1,159 @@
+"""What a run reports: its start, its steps, its evaluations, its end, and why it broke."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from weather.data.loader import BatchLoader, check_finite
+from weather.errors import TrainingError
+from weather.runtime.device import Device
+from weather.runtime.logs import RunLog, duration
+from weather.runtime.ranks import Ranks
+from weather.runtime.run_folder import git_commit
+from weather.strategies.base import Strategy
+from weather.training.checkpoint import Checkpoint, Progress, complete_checkpoints
+from weather.training.monitor import Reading, Stopwatch
+from weather.training.preparation import Prepared, changed_keys
+from weather.training.schedule import learning_rate
+
+
+class Reporter:
+    """Turns what happens into records and lines.
+
+    Args:
+        log: of the run.
+        prepared: the run.
+        device, ranks: of this process.
+        watch: counts the run's time.
+        loader: of the training samples; knows how long the model waited for data.
+    """
+
+    def __init__(
+        self, log: RunLog, prepared: Prepared, device: Device, ranks: Ranks, watch: Stopwatch, loader: BatchLoader
+    ) -> None:
+        self.log, self.prepared, self.device, self.ranks = log, prepared, device, ranks
+        self.watch, self.loader = watch, loader
+        self.first_step = self.logged_step = 0
+
+    def start(self, progress: Progress, resume_point: Checkpoint | None, strategy: Strategy) -> None:
+        """Say what is trained, on what, for how long, and what a resume changes."""
+        config, cost, length = self.prepared.config, self.prepared.cost, self.prepared.length
+        self.logged_step, self.first_step = progress.step, progress.step + 1
+        facts: dict[str, Any] = {
+            "step": progress.step,
+            "world_size": self.ranks.world_size,
+            "strategy": strategy.name,
+            "commit": git_commit() if self.log.speaks else None,
+            "parameters": cost.parameters,
+            "non_embedding_parameters": cost.non_embedding_parameters,
+            "tokens_per_sample": cost.tokens,
+            "train_flops_per_sample": cost.train_flops,
+            "training_samples": len(self.prepared.training),
+            "validation_samples": len(self.prepared.validation),
+            "steps_per_epoch": length.steps_per_epoch,
+            "total_steps": length.total_steps,
+        }
+        grid = "x".join(map(str, self.prepared.archive.grid))
+        self.log.say(
+            f"run '{config.experiment.name}': {cost.parameters / 1e6:.2f} M parameters, {cost.tokens} tokens a sample, "
+            f"grid {grid}, {len(self.prepared.archive.channels)} channels, {self._step_hours()}"
+        )
+        self.log.say(
+            f"{strategy.name} on {self.ranks.world_size} x {self.device.name} in {self.device.precision}: "
+            f"{len(self.prepared.training)} samples, {length.total_steps} steps of {config.training.batch_size}, "
+            f"{length.total_steps * length.flops_per_step:.3g} FLOPs"
+        )
+        fallback = getattr(strategy.model, "attention_fallback", "")
+        if fallback:
+            self.log.event("warning", step=progress.step, what=fallback)
+            self.log.say(f"warning: {fallback}")
+        if resume_point is None:
+            self.log.event("start", **facts)
+        else:
+            changed = changed_keys(resume_point.config, config)
+            self.log.event("resume", **facts, checkpoint=str(resume_point.path), changed=changed)
+            self.log.say(f"resumes at step {progress.step} from {resume_point.path}")
+            for key, (before, now) in changed.items():
+                self.log.say(f"  {key} was {before!r}, is now {now!r}")
+        self.log.start_progress(length.total_steps, progress.step)
+
+    def step(self, reading: Reading) -> None:
+        """Log a step if it is one of those that are logged: each `log_frequency`, the first and the last."""
+        config, length = self.prepared.config, self.prepared.length
+        if reading.step % config.training.log_frequency and reading.step not in (self.first_step, length.total_steps):
+            return
+        steps, self.logged_step = reading.step - self.logged_step, reading.step
+        waited, self.loader.waited_seconds = self.loader.waited_seconds, 0.0
+        seconds = self.watch.stretch(steps)
+        batch = config.training.batch_size
+        rate = length.flops_per_step * steps / seconds / self.ranks.world_size
+        peak = self.device.peak_flops
+        record = {
+            "step": reading.step,
+            "epoch": reading.step / length.steps_per_epoch,
+            "samples": reading.step * batch,
+            "flops": reading.step * length.flops_per_step,
+            "seconds": round(self.watch.total(), 3),
+            "loss": reading.loss,
+            "learning_rate": learning_rate(reading.step - 1, length.total_steps, config.training),
+            "grad_norm": reading.grad_norm,
+            "applied": reading.applied,
+            "samples_per_second": batch * steps / seconds,
+            "tflops": rate / 1e12,  # of one device, as `mfu` is
+            "mfu": rate / peak if peak else None,
+            "data_wait": min(1.0, waited / seconds),
+            "memory_gb": self.device.memory_gigabytes(),
+        }
+        left = (length.total_steps - reading.step) * seconds / steps
+        self.log.train(record, length.total_steps, left)
+
+    def validation(self, progress: Progress, scores: dict[str, Any]) -> None:
+        """Log an evaluation."""
+        self.log.event("validation", step=progress.step, epoch=progress.epoch, **scores)
+        self.log.say(
+            f"validation at step {progress.step}: loss {scores['loss']:.4f}, standardised RMSE {scores['rmse']:.4f}, "
+            f"MAE {scores['mae']:.4f}, {scores['samples']} samples"
+        )
+
+    def stop(self, progress: Progress, reason: str) -> None:
+        """Log the end of this start."""
+        self.log.event("stop", step=progress.step, reason=reason, flops=progress.flops, seconds=progress.seconds)
+        ending = "stopped, start it again to go on" if reason == "signal" else "complete"
+        self.log.say(
+            f"{ending} ({reason}) at step {progress.step}: {progress.samples} samples, {progress.flops:.3g} FLOPs, "
+            f"{duration(progress.seconds)}"
+        )
+
+    def _step_hours(self) -> str:
+        split = self.prepared.archive.splits["train"]
+        shortest, longest = split.step_range_hours()
+        lead = split.step_hours * self.prepared.config.data.dt
+        wavers = f" (steps waver from {shortest:g} to {longest:g} h)" if longest - shortest > 1e-6 else ""
+        return f"lead {lead:g} h{wavers}"
+
+
+def explain_nonfinite(reading: Reading, prepared: Prepared, batch: np.ndarray, checkpoints: Path) -> None:
+    """Find out why a step was not finite, and raise it.
+
+    Args:
+        batch: [batch size] sample positions of the step.
+
+    Raises:
+        DataError: a state of the batch holds a value that is not finite.
+        TrainingError: the data are finite, so it is the training that diverged.
+    """
+    samples = prepared.training
+    states = np.unique(np.concatenate([samples.states(int(position)) for position in batch]))
+    check_finite(prepared.archive, samples.split, states.tolist())
+    saved = complete_checkpoints(checkpoints)
+    first_states = ", ".join(samples.split.describe(int(samples.starts[position])) for position in batch[:4])
+    raise TrainingError(
+        f"loss {reading.loss}, gradient norm {reading.grad_norm} at step {reading.step}",
+        where=f"samples that start at {first_states}" + (" and others" if len(batch) > 4 else ""),
+        rule="the data are finite, so the training diverged; "
+        + (f"last good checkpoint: {saved[-1].path}" if saved else "there is no checkpoint yet"),
+        fix="lower training.learning_rate, lengthen warmup_steps, or set model.qk_norm",
+    )

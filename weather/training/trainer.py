@@ -1,0 +1,294 @@
+"""The training loop, one for every strategy."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from weather.config.wrapper import ConfigWrapper
+from weather.data.loader import Batch
+from weather.data.order import global_batch, rank_share
+from weather.errors import EXIT_COMPLETE, EXIT_STOPPED
+from weather.runtime.device import choose_device
+from weather.runtime.logs import RunLog
+from weather.runtime.ranks import find_ranks, on_first_rank, start_process_group
+from weather.runtime.run_folder import RunLock, write_config, write_environment
+from weather.runtime.seeds import seed_step
+from weather.runtime.stop import StopSignals
+from weather.strategies import find_strategy
+from weather.training.checkpoint import CheckpointStore, Progress
+from weather.training.loss import weighted_mean_squared_error
+from weather.training.monitor import Monitor, Reading, Requests, Stopwatch
+from weather.training.preparation import checkpoint_folder, checkpoint_limit, prepare, run_folder
+from weather.training.reporting import Reporter, explain_nonfinite
+from weather.training.resume import find_resume_point
+from weather.training.schedule import learning_rate
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a call of `train` ended.
+
+    Attributes:
+        reason: complete | max_steps | flops_budget | time_budget | signal.
+        step: completed steps.
+        validation_loss: of the last evaluation, if there was one.
+    """
+
+    reason: str
+    step: int
+    validation_loss: float | None
+
+    @property
+    def exit_status(self) -> int:
+        """0: the run is complete; 75: stopped in good order, start it again to go on."""
+        return EXIT_STOPPED if self.reason == "signal" else EXIT_COMPLETE
+
+
+class WeatherTrainer:
+    """Trains one run from its config to its end, through any number of restarts.
+
+    Args:
+        config: checked.
+        strategy, precision: override the config's.
+        devices, num_nodes: ranks a node and nodes that the user expects; must agree with the launcher.
+        max_checkpoints: overrides the environment's MAX_CHECKPOINTS and the config's.
+        device: auto | cuda | rocm | mps | cpu.
+        resume: auto (from the newest checkpoint if there is one) | never | path of a checkpoint.
+        local_rank: as the DeepSpeed launcher passes it.
+
+    Raises:
+        WeatherError: whatever the user can mend, before anything is allocated.
+    """
+
+    def __init__(
+        self,
+        config: ConfigWrapper,
+        *,
+        strategy: str | None = None,
+        precision: str | None = None,
+        devices: int | None = None,
+        num_nodes: int | None = None,
+        max_checkpoints: int | None = None,
+        device: str = "auto",
+        resume: str = "auto",
+        local_rank: int | None = None,
+    ) -> None:
+        overrides = {"training.strategy": strategy, "training.precision": precision}
+        config = config.replace({key: value for key, value in overrides.items() if value is not None})
+        self.ranks = find_ranks(local_rank=local_rank, devices=devices, num_nodes=num_nodes)
+        self.device = choose_device(device, config.training.precision, self.ranks)
+        strategy_class = find_strategy(config.training.strategy)
+        strategy_class.validate(config, self.ranks, self.device)
+        limit = checkpoint_limit(config, max_checkpoints)
+        timeout = config.training.collective_timeout_minutes
+        start_process_group(self.ranks, self.device.backend, timeout, self.device.torch_device)
+        self.prepared = prepare(config)
+        self.config = self.prepared.config
+        self.length = self.prepared.length
+        self.folder = run_folder(self.config)
+        self.store = CheckpointStore(checkpoint_folder(self.config), limit)
+        self.resume_point = on_first_rank(lambda: find_resume_point(self.store.folder, resume, self.config))
+        self.progress = self.resume_point.progress if self.resume_point else Progress()
+        self.strategy = strategy_class(self.config, self.device, self.ranks)
+        self.log = RunLog(self.folder, self.config, speaks=self.ranks.first)
+        self.stop_reason: str | None = None
+
+    def train(self) -> TrainingResult:
+        """Train to the end of the run, or to a stop signal.
+
+        Raises:
+            DataError: a sample holds values that are not finite, or cannot be read.
+            TrainingError: the loss or the gradient is not finite.
+            LaunchError: another process holds the run.
+        """
+        ended = self._already_ended()
+        if ended:
+            self.log.say(f"run '{self.config.experiment.name}' is complete at step {self.progress.step} ({ended})")
+            return TrainingResult(ended, self.progress.step, self.progress.validation_loss)
+        lock = RunLock(self.folder)
+        on_first_rank(lock.acquire)
+        with StopSignals() as signals:
+            try:
+                self._set_up()
+                self._loop(signals)
+                return self._finish()
+            except Exception as error:
+                self.log.event(
+                    "stop", step=self.progress.step, reason="error", error=f"{type(error).__name__}: {error}"
+                )
+                raise
+            finally:
+                self._close()
+                lock.release()
+
+    def _set_up(self) -> None:
+        """Model, optimizer, loaders, log; then the checkpoint, if there is one."""
+        if self.ranks.first:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_config(self.folder, self.config)
+            write_environment(self.folder, self.ranks, self.device)
+        self.log.open(self.progress.step)
+        self.run = assemble(self.prepared, self.strategy, self.resume_point)
+        self.monitor = Monitor(self.device, self.ranks.world_size)
+        self.watch = Stopwatch(self.progress.seconds)
+        self.reporter = Reporter(self.log, self.prepared, self.device, self.ranks, self.watch, self.run.loader)
+        self.reporter.start(self.progress, self.resume_point, self.strategy)
+
+    def _loop(self, signals: StopSignals) -> None:
+        """Step by step to the end of the run or to an agreed stop."""
+        batches = self.run.loader.batches(self._order())
+        self.strategy.module.train()
+        self.last_save = time.monotonic()
+        self.evaluated_step = self.saved_step = self.progress.step
+        self.save_requested = False
+        while self.progress.step < self.length.total_steps and self.stop_reason is None:
+            step = self.progress.step
+            seed_step(self.config.training.seed, step, self.ranks.rank)
+            loss = self._accumulate_gradients(batches)
+            rate = learning_rate(step, self.length.total_steps, self.config.training)
+            result = self.strategy.step(rate, self.config.training.gradient_clipping)
+            if self.run.average is not None:
+                self.run.average.update(step)
+            self._advance()
+            self._judge(self.monitor.record(step + 1, loss, result, self._requests(signals)))
+            self._evaluate_and_save_if_due()
+
+    def _accumulate_gradients(self, batches: Iterator[Batch]) -> torch.Tensor:
+        """Forward and backward over the micro-batches of one step; gives this rank's mean loss."""
+        total = torch.zeros((), device=self.device.torch_device)
+        channels = int(self.config.model.output_channels)
+        for micro in range(self.run.plan.accumulation):
+            fields = self.run.normalizer.normalize(next(batches).fields)
+            with self.strategy.microbatch(is_last=micro == self.run.plan.accumulation - 1):
+                forecast = self.strategy.module(fields[:, :-1])
+                loss = weighted_mean_squared_error(forecast, fields[:, -1, :channels], self.run.weights)
+                self.strategy.backward(loss)
+            total += loss.detach()
+        return total / self.run.plan.accumulation
+
+    def _order(self) -> Iterator[np.ndarray]:
+        """Sample positions of this rank's micro-batches, from the next step to the end of the run."""
+        for step in range(self.progress.step, self.length.total_steps):
+            yield from rank_share(
+                self._global_batch(step),
+                rank=self.strategy.data_rank,
+                world_size=self.strategy.data_size,
+                micro_batch_size=self.run.plan.micro_batch,
+            )
+
+    def _global_batch(self, step: int) -> np.ndarray:
+        section = self.config.training
+        samples = len(self.prepared.training)
+        return global_batch(step, seed=section.seed, samples=samples, batch_size=section.batch_size)
+
+    def _advance(self) -> None:
+        step = self.progress.step + 1
+        self.progress = dataclasses.replace(
+            self.progress,
+            step=step,
+            epoch=step // self.length.steps_per_epoch,
+            samples=step * self.config.training.batch_size,
+            flops=step * self.length.flops_per_step,
+            seconds=self.watch.total(),
+        )
+        self.log.advance(step)
+
+    def _requests(self, signals: StopSignals) -> Requests:
+        """What this rank wants; only rank 0 looks at the clock."""
+        if not self.ranks.first:
+            return Requests(stop=signals.received is not None)
+        budget, minutes = self.config.training.time_budget_hours, self.config.training.save_every_minutes
+        # The decision is read one step late, so a step is held in reserve.
+        reserve = 2 * self.watch.seconds_per_step
+        return Requests(
+            stop=signals.received is not None,
+            time_over=budget is not None and self.progress.seconds + reserve > budget * 3600,
+            save=minutes > 0 and time.monotonic() - self.last_save >= minutes * 60,
+        )
+
+    def _judge(self, reading: Reading | None) -> None:
+        """Act on a step's outcome: end the run at values that are not finite, log, note what the ranks agreed on."""
+        if reading is None:
+            return
+        if not reading.finite:
+            self.log.event("stop", step=reading.step, reason="nonfinite")
+            batch = self._global_batch(reading.step - 1)
+            on_first_rank(lambda: explain_nonfinite(reading, self.prepared, batch, self.store.folder))
+        self.reporter.step(reading)
+        self.save_requested = reading.requests.save
+        if reading.requests.stop:
+            self.stop_reason = "signal"
+        elif reading.requests.time_over:
+            self.stop_reason = "time_budget"
+
+    def _evaluate_and_save_if_due(self) -> None:
+        section, step = self.config.training, self.progress.step
+        epoch, within = divmod(step, self.length.steps_per_epoch)
+        evaluate = within == 0 and section.eval_frequency > 0 and epoch % section.eval_frequency == 0
+        save = within == 0 and section.save_frequency > 0 and epoch % section.save_frequency == 0
+        save |= section.save_every_steps > 0 and step % section.save_every_steps == 0
+        if evaluate:
+            self._evaluate()
+        if save or self.save_requested:
+            self._save()
+
+    def _evaluate(self) -> None:
+        """Scores on the validation split, of the averaged weights if there are."""
+        self._judge(self.monitor.read())
+        with self.watch.pause():
+            if self.run.average is not None:
+                self.run.average.swap()
+            scores = self.run.validator.run()
+            if self.run.average is not None:
+                self.run.average.swap()
+        self.progress = dataclasses.replace(self.progress, validation_loss=scores["loss"])
+        self.evaluated_step = self.progress.step
+        self.reporter.validation(self.progress, scores)
+
+    def _save(self) -> None:
+        """A checkpoint of this step; only weights whose loss and gradient were seen to be finite are saved."""
+        self._judge(self.monitor.read())
+        epoch, within = divmod(self.progress.step, self.length.steps_per_epoch)
+        name = f"checkpoint_step_{self.progress.step}" if within else f"checkpoint_epoch_{epoch}"
+        facts = {
+            "config": self.config.to_dict(),
+            "strategy": self.strategy.name,
+            "world_size": self.ranks.world_size,
+        }
+        with self.watch.pause() as pause:
+            path = self.store.save(name, self.run.state(), self.progress, facts)
+        self.saved_step, self.save_requested, self.last_save = self.progress.step, False, time.monotonic()
+        self.log.event(
+            "checkpoint", step=self.progress.step, seconds=pause.seconds, stall_seconds=pause.seconds, path=str(path)
+        )
+
+    def _finish(self) -> TrainingResult:
+        """Evaluate and save where the end of the run did not coincide with either; say why it ended."""
+        self._judge(self.monitor.read())
+        reason = self.stop_reason or self.length.reason
+        if self.progress.step == self.length.total_steps and reason == "signal":
+            reason = self.length.reason
+        if reason != "signal" and self.evaluated_step != self.progress.step:
+            self._evaluate()
+        if self.saved_step != self.progress.step:
+            self._save()
+        self.reporter.stop(self.progress, reason)
+        return TrainingResult(reason, self.progress.step, self.progress.validation_loss)
+
+    def _already_ended(self) -> str | None:
+        """Why there is nothing left to do, if so."""
+        if self.progress.step >= self.length.total_steps:
+            return self.length.reason
+        hours = self.config.training.time_budget_hours
+        return "time_budget" if hours is not None and self.progress.seconds >= hours * 3600 else None
+
+    def _close(self) -> None:
+        if hasattr(self, "run"):
+            self.run.close()
+        self.log.close()
