@@ -34,7 +34,6 @@ examples:
     python -m weather.synthesize --data_dir data/years --train_years 3 --states_per_year 0
   the grid of ERA5, poles included:
     python -m weather.synthesize --data_dir data/quarter --height 721 --width 1440 --states_per_year 40
-
 It is safe to run again: a complete archive is left as it is, an incomplete one is written anew, one
 made with other arguments is refused unless --overwrite is given.
 """
@@ -75,8 +74,9 @@ def main() -> None:
     if channels and len(channels) == 1 and channels[0].isdecimal():
         arguments["channels"] = int(channels[0])
     arguments["states_per_year"] = arguments["states_per_year"] or None
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     with _progress_bar() as progress:
+        # Within the bar, which redirects stdout so that a message is not wiped away with it.
+        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
         create_test_data(**arguments, progress=progress)
 
 
@@ -89,7 +89,7 @@ def _progress_bar() -> Iterator[Progress | None]:
     from rich import progress as rich_progress
     from rich.console import Console
 
-    columns = (*rich_progress.Progress.get_default_columns(), rich_progress.TextColumn("of {task.total:.0f} days"))
+    columns = (*rich_progress.Progress.get_default_columns(), rich_progress.TextColumn("{task.completed:.0f} days"))
     with rich_progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("simulating weather", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -65,7 +65,7 @@ class ModelSection(Section):
     sequence_length: Positive = 1
     """Consecutive past states given to the model; tokens, memory and FLOPs grow with it."""
     qkv_bias: bool = True
-    """Bias of the query, key and value projections."""
+    """Bias of the query and value projections; a key bias would cancel in the softmax."""
     qk_norm: bool = False
     """LayerNorm of queries and keys in each head: bounds logits at high learning rates (Dehghani et al. 2023)."""
     dropout: Share = 0.0

@@ -11,9 +11,10 @@ Q. J. R. Meteorol. Soc. 101; Bourke 1972, "An efficient, one-level, primitive-eq
 
 Layout: coefficients are real arrays [m, part, ..., n] with part 0 the real and part 1 the imaginary part (m >= 0
 only: the field is real), fields are [..., lat, lon]. So both halves of a transform, over latitude and over longitude,
-are plain matrix products with no transposition between them. With few wavenumbers kept (32 of 48 on the model's own
-grid, 32 of 720 on a quarter-degree grid) the product over longitude is faster than a fast Fourier transform, and
-it samples at any longitudes.
+are plain matrix products with no copy between them. With few wavenumbers kept (32 of 48 on the model's own grid, 32 of
+720 on a quarter-degree grid) the product over longitude is faster than a fast Fourier transform, and it samples at any
+longitudes. It is taken field by field: so small a product (T31) OpenBLAS leaves to one thread, where waiting for a
+second one on a busy machine costs many times the work.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ HIGHEST_LATITUDE = 89.999
 def legendre_functions(sine: np.ndarray, truncation: int) -> tuple[np.ndarray, np.ndarray]:
     """P [m, n, lat] and (1 - mu^2) dP/dmu [m, n, lat] at mu = `sine` [lat], in float64, zero where n < m.
 
-    The recurrences in n are those of Hoskins & Simmons (1975), appendix; `coupling` is their epsilon.
+    The recurrences in n are those of Hoskins & Simmons (1975), appendix; `recurrence_factors` are their epsilon.
     """
     count = truncation + 1
     values = np.zeros((count, count + 1, len(sine)))  # one n more than kept: the derivative of the last needs it
     cosine = np.sqrt(1.0 - sine**2)
-    epsilon = coupling(count)
+    epsilon = recurrence_factors(count)
     sectoral = np.full(len(sine), np.sqrt(0.5))  # n = m
     for m in range(count):
         if m:
@@ -48,7 +49,7 @@ def legendre_functions(sine: np.ndarray, truncation: int) -> tuple[np.ndarray, n
     return values[:, :count], derivative
 
 
-def coupling(truncation: int) -> np.ndarray:
+def recurrence_factors(truncation: int) -> np.ndarray:
     """epsilon [m, n] of mu P[m, n] = epsilon[m, n + 1] P[m, n + 1] + epsilon[m, n] P[m, n - 1]; zero where n <= m."""
     n = np.arange(truncation + 1.0)
     m = n[:, None]
@@ -102,9 +103,10 @@ class Synthesis:
 
     def _to_grid(self, coefficients: np.ndarray, table: np.ndarray) -> np.ndarray:
         count, rows, columns = len(table), table.shape[2], self._waves.shape[1]
-        along_latitude = coefficients.reshape(count, -1, count) @ table  # [m, part x fields, lat]
-        field = along_latitude.reshape(2 * count, -1).T @ self._waves  # [fields x lat, lon]
-        return field.reshape(*coefficients.shape[2:-1], rows, columns)
+        along_latitude = coefficients.reshape(count, -1, count) @ table  # [m, part x field, lat]
+        waves = along_latitude.reshape(2 * count, -1, rows)  # [m x part, field, lat]
+        fields = waves.transpose(1, 2, 0) @ self._waves
+        return fields.reshape(*coefficients.shape[2:-1], rows, columns)
 
 
 class GaussianTransform(Synthesis):
@@ -137,8 +139,11 @@ class GaussianTransform(Synthesis):
         return times_i(along) + self._to_coefficients(self._waves_of(northward), self._eastward_back)
 
     def _waves_of(self, field: np.ndarray) -> np.ndarray:
-        waves = self._waves_back @ field.reshape(-1, field.shape[-1]).T
-        return waves.reshape(len(waves) // 2, 2, *field.shape[:-1])  # [m, part, ..., lat]
+        """Fourier coefficients [m, part, ..., lat] of a `field` [..., lat, lon]."""
+        fields = field.reshape(-1, *field.shape[-2:])
+        waves = np.empty((len(self._waves_back), *fields.shape[:2]), np.float32)  # [m x part, field, lat]
+        np.matmul(self._waves_back, fields.transpose(0, 2, 1), out=waves.transpose(1, 0, 2))
+        return waves.reshape(-1, 2, *field.shape[:-1])
 
     def _to_coefficients(self, waves: np.ndarray, table: np.ndarray) -> np.ndarray:
         count = len(table)

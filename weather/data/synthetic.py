@@ -17,6 +17,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -27,10 +28,11 @@ from weather.data.synthetic_request import SPIN_UP_DAYS, Request, chosen_channel
 from weather.data.year_file import create_year_file, default_latitude, default_longitude
 from weather.errors import DataError
 
-MANIFEST = "synthetic.json"  # what was asked for; written last, so an archive without it is incomplete
+MANIFEST = "synthetic.json"  # what was asked for; it has this name last of all, so an archive without it is incomplete
+UNFINISHED = f"{MANIFEST}.partial"
 SOURCE = "weather.synthesize"  # the attribute `source` of every year file written here
-STEPS_PER_HOUR = 3  # at T31, in proportion at others: two were unstable in jets above 160 m/s
-MEMBERS_AT_ONCE = 8  # years integrated side by side: the cost of a year hardly falls beyond
+STEPS_PER_HOUR = 3  # at T31, in proportion at others
+MEMBERS_AT_ONCE = 4  # years integrated side by side; the cost of each falls up to here and rises beyond (cache)
 BYTES_AT_ONCE = 32 * 2**20  # of fields in memory, unless one state is larger
 
 Progress = Callable[[float, float], None]
@@ -103,11 +105,10 @@ def create_test_data(
         return data_dir
     try:
         _make_room(data_dir, request)
+        (data_dir / UNFINISHED).write_text(json.dumps(asdict(request), indent=1) + "\n")
         moments = _write_years(data_dir, request, progress)
         write_statistics(data_dir, moments.statistics)
-        partial = data_dir / f"{MANIFEST}.partial"
-        partial.write_text(json.dumps(asdict(request), indent=1) + "\n")
-        os.replace(partial, data_dir / MANIFEST)
+        os.replace(data_dir / UNFINISHED, data_dir / MANIFEST)
     except OSError as error:
         raise DataError(f"the archive cannot be written ({error})", where=data_dir) from error
     log.info("wrote %d years of %s to %s", len(request.files), ", ".join(request.channels), data_dir)
@@ -119,11 +120,7 @@ def _is_complete(data_dir: Path, request: Request, overwrite: bool) -> bool:
     manifest = data_dir / MANIFEST
     if not manifest.exists():
         return False
-    wanted = json.loads(json.dumps(asdict(request)))
-    try:
-        found = dict(json.loads(manifest.read_text()))
-    except (ValueError, TypeError):
-        found = {}
+    wanted, found = json.loads(json.dumps(asdict(request))), _read_manifest(manifest)
     if found != wanted:
         if overwrite:
             return False
@@ -137,6 +134,14 @@ def _is_complete(data_dir: Path, request: Request, overwrite: bool) -> bool:
         )
     files = [_year_path(data_dir, split, year) for split, year in request.files]
     return all(path.exists() for path in (*files, *_statistics_files(data_dir)))
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    """Empty if it is missing or damaged."""
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def _make_room(data_dir: Path, request: Request) -> None:
@@ -158,7 +163,9 @@ def _make_room(data_dir: Path, request: Request) -> None:
             rule="synthetic weather has a folder of its own",
             fix="choose another data_dir",
         )
-    for path in (manifest, *statistics, *files):
+    started = _read_manifest(data_dir / UNFINISHED).get("years", {})
+    abandoned = [Path(f"{_year_path(data_dir, split, year)}.partial") for split in started for year in started[split]]
+    for path in (manifest, *statistics, *files, *abandoned):
         path.unlink(missing_ok=True)
     data_dir.mkdir(parents=True, exist_ok=True)
     needed = request.bytes_per_state * sum(request.states(year) for _, year in request.files)

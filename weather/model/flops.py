@@ -54,7 +54,7 @@ def model_cost(section: ModelSection) -> ModelCost:
     position_columns = 2 * waves + 1 if section.periodic_longitude else columns
 
     norm = 2 * dim
-    query_key_value = 3 * dim * (dim + section.qkv_bias)
+    query_key_value = 3 * dim * dim + 2 * dim * section.qkv_bias
     query_key_norms = 4 * (dim // section.num_heads) if section.qk_norm else 0
     attention = query_key_value + query_key_norms + dim * (dim + 1)
     mlp = hidden * (dim + 1) + dim * (hidden + 1)

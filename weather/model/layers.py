@@ -13,12 +13,14 @@ from weather.model.recomputation import recomputed
 class SelfAttention(nn.Module):
     """Multi-head self-attention.
 
-    Queries, keys and values have projections of their own, so that a column-wise split keeps heads whole.
+    Queries, keys and values have projections of their own, so that a column-wise split keeps heads whole. Keys have
+    no bias: it would add the same number to all logits of a query, which the softmax cancels, and its gradient would
+    be rounding noise.
 
     Args:
         dim: width D.
         heads: H, divides D.
-        bias: of the three projections.
+        bias: of the projections of queries and values.
         normalize: LayerNorm of queries and keys over the head width (Dehghani et al. 2023, section 2.1).
         dropout: of the attention weights.
         kernel: see `weather.model.attention`.
@@ -30,7 +32,7 @@ class SelfAttention(nn.Module):
         self.dropout = dropout
         self.kernel = kernel
         self.query = nn.Linear(dim, dim, bias=bias)
-        self.key = nn.Linear(dim, dim, bias=bias)
+        self.key = nn.Linear(dim, dim, bias=False)
         self.value = nn.Linear(dim, dim, bias=bias)
         self.query_norm = nn.LayerNorm(self.head_dim) if normalize else nn.Identity()
         self.key_norm = nn.LayerNorm(self.head_dim) if normalize else nn.Identity()

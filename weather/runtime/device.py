@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 
@@ -45,10 +46,11 @@ class Device:
         """Compute type inside autocast; None for fp32."""
         return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
 
-    @property
-    def pinned(self) -> bool:
-        """True where pinned host memory makes copies to the device asynchronous."""
-        return self.torch_device.type == "cuda"
+    def autocast(self) -> contextlib.AbstractContextManager[None]:
+        """The compute precision of a forward pass."""
+        if self.autocast_dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.torch_device.type, dtype=self.autocast_dtype)
 
     @property
     def name(self) -> str:

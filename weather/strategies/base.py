@@ -129,17 +129,10 @@ class Strategy(ABC):
     def model(self) -> nn.Module:
         """The bare model, whose parameter names are the canonical ones."""
 
-    def autocast(self) -> contextlib.AbstractContextManager[None]:
-        """The compute precision of a forward pass."""
-        dtype = self.device.autocast_dtype
-        if dtype is None:
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.torch_device.type, dtype=dtype)
-
     @contextlib.contextmanager
     def microbatch(self, is_last: bool) -> Iterator[None]:
         """Around the passes of a micro-batch: compute precision, and gradients that travel after the last one only."""
-        with self.gradient_sync(is_last), self.autocast():
+        with self.gradient_sync(is_last), self.device.autocast():
             yield
 
     def gradient_sync(self, is_last: bool) -> contextlib.AbstractContextManager[None]:

@@ -21,6 +21,7 @@ from weather.runtime.run_folder import RunLock, write_config, write_environment
 from weather.runtime.seeds import seed_step
 from weather.runtime.stop import StopSignals
 from weather.strategies import find_strategy
+from weather.training.assembly import assemble
 from weather.training.checkpoint import CheckpointStore, Progress
 from weather.training.loss import weighted_mean_squared_error
 from weather.training.monitor import Monitor, Reading, Requests, Stopwatch

@@ -62,7 +62,7 @@ class Validator:
         for batch, share in zip(self.loader.batches(order), self.shares, strict=True):
             fields = self.normalizer.normalize(batch.fields)
             inputs, target = fields[:, :-1], fields[:, -1, :channels]
-            with self.strategy.autocast():
+            with self.strategy.device.autocast():
                 forecast = self.strategy.module(inputs)
             if share.size:
                 errors.update(forecast, target)

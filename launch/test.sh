@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Lint, types, import contract and the whole test suite.
+#
+#   bash launch/test.sh                  # everything
+#   bash launch/test.sh --fast           # without the tests marked slow
+#   bash launch/test.sh tests/data -k leap   # further arguments go to pytest
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. launch/environment.sh
+use_environment test
+
+selection=()
+if [ "${1:-}" = --fast ]; then
+  shift
+  selection=(-m "not slow")
+fi
+# Ranks times threads must not exceed the cores; the distributed tests start up to two ranks.
+export OMP_NUM_THREADS=1
+rules=(--line-length 120 --target-version py310)
+"$python" -m ruff format "${rules[@]}" --check --quiet weather tests || fail "run: ruff format ${rules[*]} weather tests"
+"$python" -m ruff check "${rules[@]}" --quiet --select E,F,I,UP,B,SIM,W,C4,PIE,RET --ignore B904 weather tests
+"$python" -m mypy
+"$(dirname "$python")/lint-imports" --no-cache
+"$python" -m pytest "${selection[@]}" "$@"

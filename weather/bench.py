@@ -1,0 +1,66 @@
+"""Measure this machine and what the project makes of it: ``python -m weather.bench step``, ``... bench loader``.
+
+Rates are given beside what the same machine reaches by itself in the same run, because absolute numbers of a shared
+or throttled machine say little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from weather.errors import command_line
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    arguments = argparse.ArgumentParser(prog="python -m weather.bench", description=__doc__, allow_abbrev=False)
+    kinds = arguments.add_subparsers(dest="kind", required=True, metavar="step|loader")
+    step = kinds.add_parser("step", help="training step beside the best matrix product")
+    step.add_argument("--config", metavar="FILE", help="YAML file with named configs")
+    step.add_argument("--config_name", default="base", metavar="NAME", help="(default: %(default)s)")
+    step.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides")
+    step.add_argument("--device", default="auto", metavar="D", help="auto, cuda, rocm, mps or cpu")
+    step.add_argument("--batch", type=int, default=1, metavar="N", help="samples a step (default: %(default)s)")
+    step.add_argument("--rounds", type=int, default=3, metavar="N", help="(default: %(default)s)")
+    loader = kinds.add_parser("loader", help="loader beside a plain read and memcpy")
+    loader.add_argument("--layout", default="contiguous", choices=("contiguous", "chunked", "gzip"))
+    loader.add_argument("--states", type=int, default=150, help="states in the file (default: %(default)s)")
+    loader.add_argument("--channels", type=int, default=20, help="(default: %(default)s)")
+    loader.add_argument("--height", type=int, default=180, help="latitudes (default: %(default)s)")
+    loader.add_argument("--width", type=int, default=360, help="longitudes (default: %(default)s)")
+    loader.add_argument("--batch", type=int, default=4, metavar="N", help="samples a batch (default: %(default)s)")
+    loader.add_argument("--threads", type=int, default=2, metavar="N", help="reader threads (default: %(default)s)")
+    loader.add_argument("--rounds", type=int, default=5, metavar="N", help="(default: %(default)s)")
+    loader.add_argument("--folder", help="where the file is written (default: the system's temporary folder)")
+    return arguments
+
+
+@command_line
+def main() -> int:
+    options = parser().parse_args()
+    if options.kind == "step":
+        from weather.benchmarks.step import measure_step
+        from weather.config.files import load_config
+
+        config = load_config(options.config, options.config_name, options.overrides)
+        result = measure_step(config, device=options.device, batch=options.batch, rounds=options.rounds)
+    else:
+        from weather.benchmarks.loader import measure_loader
+
+        result = measure_loader(
+            layout=options.layout,
+            states=options.states,
+            channels=options.channels,
+            grid=(options.height, options.width),
+            batch=options.batch,
+            threads=options.threads,
+            rounds=options.rounds,
+            folder=options.folder,
+        )
+    print(json.dumps(result, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    main()

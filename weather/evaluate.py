@@ -1,0 +1,66 @@
+"""Verify a run's forecasts: ``python -m weather.evaluate --run runs/local``.
+
+Scores of the model, of persistence and of climatology for each channel, in physical units, at the lead that the model
+was trained for; a figure with truth, forecast and error; and JSON:
+``{channel: {lead_hours: {model | persistence | climatology: {rmse, mae, bias, acc}}}}``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from weather.errors import command_line
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    arguments = argparse.ArgumentParser(
+        prog="python -m weather.evaluate",
+        description="Verify a run's forecasts against persistence and climatology.",
+        epilog="example: python -m weather.evaluate --run runs/local --json scores.json",
+        allow_abbrev=False,
+    )
+    add = arguments.add_argument
+    add("--run", required=True, type=Path, metavar="DIR", help="folder of the run, such as runs/local")
+    add("--checkpoint", default="best", metavar="WHICH", help="best, last, or a path (default: %(default)s)")
+    add("--split", default="test", choices=("train", "valid", "test"), help="what to verify on (default: %(default)s)")
+    add("--data_dir", metavar="DIR", help="another archive with the same grid and channels")
+    add("--device", default="auto", metavar="D", help="auto, cuda, rocm, mps or cpu (default: %(default)s)")
+    add("--batch_size", type=int, default=4, metavar="N", help="forecasts at once (default: %(default)s)")
+    add("--json", type=Path, metavar="FILE", help="scores (default: RUN/scores_SPLIT.json)")
+    add("--plot", type=Path, metavar="FILE", help="figure (default: RUN/plots/forecast_SPLIT.png)")
+    add("--no-plot", action="store_true", help="draw no figure (it needs matplotlib)")
+    return arguments
+
+
+@command_line
+def main() -> int:
+    options = parser().parse_args()
+    from weather.training.evaluation import draw_example, evaluate, print_scorecard
+
+    evaluation = evaluate(
+        options.run,
+        checkpoint=options.checkpoint,
+        split=options.split,
+        data_dir=options.data_dir,
+        device=options.device,
+        batch_size=options.batch_size,
+    )
+    if not evaluation.first_rank:
+        return 0
+    print_scorecard(evaluation)
+    scores = options.json or options.run / f"scores_{options.split}.json"
+    scores.parent.mkdir(parents=True, exist_ok=True)
+    scores.write_text(json.dumps(evaluation.skill.as_dict(), indent=1), encoding="utf-8")
+    print(f"scores: {scores}")
+    if not options.no_plot:
+        figure = options.plot or options.run / "plots" / f"forecast_{options.split}.png"
+        draw_example(evaluation, figure)
+        print(f"figure: {figure}")
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Evaluates a finished run: restores its model, verifies it, shows the scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from weather.data.archive import Archive, open_archive
+from weather.data.loader import Normalizer, Samples
+from weather.data.reader import StateReader
+from weather.errors import ConfigError
+from weather.runtime.device import choose_device
+from weather.runtime.ranks import find_ranks, on_first_rank, start_process_group
+from weather.runtime.run_folder import read_config
+from weather.training.preparation import resolve_model
+from weather.training.restore import Forecaster, choose_checkpoint, restore
+from weather.verification.climatology import Climatology, fit_climatology
+from weather.verification.plots import draw_maps
+from weather.verification.skill import Skill, target_times, verify
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A verified run."""
+
+    name: str
+    forecaster: Forecaster
+    archive: Archive
+    samples: Samples
+    climatology: Climatology
+    skill: Skill
+    first_rank: bool
+
+
+def evaluate(
+    run: Path, *, checkpoint: str, split: str, data_dir: str | None, device: str, batch_size: int
+) -> Evaluation:
+    """Verify the forecasts of a run on one split, over all ranks that were started.
+
+    Raises:
+        WeatherError: the run, its checkpoint or the archive cannot be used.
+    """
+    if batch_size < 1:
+        raise ConfigError(f"--batch_size {batch_size}", rule="at least 1")
+    config = read_config(run)
+    if data_dir is not None:
+        config = config.replace({"data.data_dir": data_dir})
+    ranks = find_ranks()
+    chosen = choose_device(device, config.training.precision, ranks)
+    start_process_group(ranks, chosen.backend, config.training.collective_timeout_minutes, chosen.torch_device)
+    archive = on_first_rank(lambda: open_archive(config.data, tuple(dict.fromkeys(("train", split)))))
+    resolve_model(config, archive)  # refuses another grid or other channels
+    selected = on_first_rank(lambda: choose_checkpoint(config, checkpoint))
+    forecaster = restore(config, selected, chosen)
+    steps, dt = config.model.sequence_length, config.data.dt
+    samples = Samples(archive.splits[split], archive.splits[split].starts(steps, dt), steps, dt)
+    climatology = on_first_rank(lambda: fit_climatology(archive))
+    skill = verify(
+        forecaster,
+        archive,
+        samples,
+        climatology,
+        device=chosen.torch_device,
+        ranks=ranks,
+        batch_size=batch_size,
+        threads=config.data.num_workers,
+        output_channels=int(config.model.output_channels),
+    )
+    return Evaluation(str(config.experiment.name), forecaster, archive, samples, climatology, skill, ranks.first)
+
+
+def print_scorecard(evaluation: Evaluation) -> None:
+    """A table on the console: RMSE of model and baselines, the ratio of model to persistence, the model's ACC."""
+    from rich.console import Console
+    from rich.table import Table
+
+    skill = evaluation.skill
+    step = evaluation.forecaster.checkpoint.progress.step
+    table = Table(title=f"{evaluation.name}, step {step}: RMSE at {skill.lead_hours:g} h, {skill.samples} forecasts")
+    for column in ("channel", "unit", "model", "persistence", "climatology", "ratio", "ACC"):
+        table.add_column(column, justify="left" if column in ("channel", "unit") else "right")
+    rmse = {source: errors.rmse for source, errors in skill.errors.items()}
+    acc = skill.errors["model"].acc
+    for index, channel in enumerate(skill.channels):
+        model, persistence, climatology = (rmse[s][index] for s in ("model", "persistence", "climatology"))
+        ratio = f"{model / persistence:.3f}" if persistence > 0 else "-"
+        table.add_row(
+            channel, skill.units[index], f"{model:.4g}", f"{persistence:.4g}", f"{climatology:.4g}", ratio,
+            f"{acc[index]:.3f}",
+        )  # fmt: skip
+    Console().print(table)
+    print(f"climatology: {evaluation.climatology.describe()}")
+
+
+def draw_example(evaluation: Evaluation, path: Path) -> None:
+    """Truth, forecast and error of the sample in the middle of the split, as a PNG."""
+    archive, samples, device = evaluation.archive, evaluation.samples, evaluation.forecaster.device.torch_device
+    position = len(samples) // 2
+    states = samples.states(position)
+    fields = np.empty((len(states), len(archive.channels), *archive.grid), np.float32)
+    reader = StateReader(samples.split, archive.channel_indices)
+    reader.read(states, fields)
+    reader.close()
+    normalizer = Normalizer(archive.statistics, device)
+    inputs = normalizer.normalize(torch.from_numpy(fields[None, :-1]).to(device))
+    forecast = normalizer.restore(evaluation.forecaster(inputs))[0].cpu().numpy()
+    times = target_times(samples, np.array([position]))
+    valid = f", valid {times[0]}" if times is not None else ""
+    draw_maps(
+        path,
+        truth=fields[-1, : forecast.shape[0]],
+        forecast=forecast,
+        channels=evaluation.skill.channels,
+        units=evaluation.skill.units,
+        latitude=archive.latitude,
+        longitude=archive.longitude,
+        title=f"{evaluation.name}: {evaluation.skill.lead_hours:g} h forecast{valid}",
+    )

@@ -1,0 +1,66 @@
+"""A trained model back from its run, to forecast with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from weather.config.wrapper import ConfigWrapper
+from weather.errors import CheckpointError
+from weather.model.transformer import WeatherTransformer
+from weather.runtime.device import Device
+from weather.training.checkpoint import (
+    Checkpoint,
+    best_checkpoint,
+    complete_checkpoints,
+    load_tensors,
+    read_checkpoint,
+)
+from weather.training.checkpoint_reader import TensorReader
+from weather.training.preparation import checkpoint_folder
+
+
+@dataclass(frozen=True)
+class Forecaster:
+    """A model with the weights of a checkpoint (the moving average, where the run kept one), ready to forecast."""
+
+    config: ConfigWrapper
+    checkpoint: Checkpoint
+    model: WeatherTransformer
+    device: Device
+
+    def __call__(self, states: torch.Tensor) -> torch.Tensor:
+        """Normalised past states [batch, time, channel, lat, lon] to the next [batch, channel, lat, lon], float32."""
+        with torch.no_grad(), self.device.autocast():
+            return self.model(states).float()
+
+
+def choose_checkpoint(config: ConfigWrapper, wanted: str) -> Checkpoint:
+    """`best` (lowest validation loss), `last`, or the path of a checkpoint.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if wanted not in ("best", "last"):
+        return read_checkpoint(Path(wanted))
+    folder = checkpoint_folder(config)
+    found = complete_checkpoints(folder)
+    if not found:
+        raise CheckpointError("no complete checkpoint", where=folder, fix="train the run first")
+    return best_checkpoint(found) or found[-1] if wanted == "best" else found[-1]
+
+
+def restore(config: ConfigWrapper, checkpoint: Checkpoint, device: Device) -> Forecaster:
+    """Build the model and load its weights.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read or is of another model.
+    """
+    dtype = device.autocast_dtype or torch.float32
+    model = WeatherTransformer(config.model, device_type=device.torch_device.type, compute_dtype=dtype)
+    averaged = any(name.startswith("average.") for name in TensorReader(checkpoint.path).shapes())
+    kind = "average" if averaged else "model"
+    load_tensors(checkpoint.path, {f"{kind}.{name}": p.detach() for name, p in model.named_parameters()})
+    return Forecaster(config, checkpoint, model.to(device.torch_device).eval(), device)
