@@ -37,7 +37,8 @@ def pieces_with_shifted_means() -> list[np.ndarray]:
     generator = np.random.default_rng(3)
     offsets = np.array([1e5, -1e5, 0.0, 1e5]).reshape(1, -1, 1, 1)
     return [
-        offsets * (1 + 0.01 * number) + generator.normal(size=(length, 4, 3, 5)) * [[[[1.0]], [[1e-3]], [[1e3]], [[1.0]]]]
+        offsets * (1 + 0.01 * number)
+        + generator.normal(size=(length, 4, 3, 5)) * [[[[1.0]], [[1e-3]], [[1e3]], [[1.0]]]]
         for number, length in enumerate((1, 7, 3, 12))
     ]
 
@@ -149,7 +150,9 @@ def test_wrong_length_or_shape(tmp_path: Path, shape: tuple[int, ...], name: str
 @pytest.mark.parametrize("std", [0.0, -2.0, 1e-60])
 def test_std_that_is_not_positive(tmp_path: Path, std: float) -> None:
     write(tmp_path, MEANS, np.array([15.0, std, 3e3]))
-    with pytest.raises(DataError, match="channel 'u10' has standard deviation .*every standard deviation is positive") as error:
+    with pytest.raises(
+        DataError, match="channel 'u10' has standard deviation .*every standard deviation is positive"
+    ) as error:
         read_statistics(tmp_path, CHANNELS)
     assert str(tmp_path / "stats" / STANDARD_DEVIATIONS_FILE) in str(error.value)
 
@@ -173,7 +176,9 @@ def test_values_that_are_no_numbers(tmp_path: Path) -> None:
 def test_missing_file(tmp_path: Path, name: str) -> None:
     write(tmp_path, MEANS, STDS)
     (tmp_path / "stats" / name).unlink()
-    with pytest.raises(DataError, match="the file is missing; stats/ holds global_means.npy and global_stds.npy") as error:
+    with pytest.raises(
+        DataError, match="the file is missing; stats/ holds global_means.npy and global_stds.npy"
+    ) as error:
         read_statistics(tmp_path, CHANNELS)
     assert str(tmp_path / "stats" / name) in str(error.value)
 

@@ -299,6 +299,10 @@ def test_winds_temperature_and_geopotential_are_in_balance(weather: dict[str, np
     # Linear balance is geostrophy where f hardly changes over a wave, and differences blur at this resolution.
     assert correlation(slope(weather["z500"]), 0.5 * (upper + lower)) > 0.95
     assert correlation(slope(weather["t500"]), upper - lower) > 0.95  # thermal wind
+    eastward = np.roll(weather["z500"], -1, axis=-1) - np.roll(weather["z500"], 1, axis=-1)
+    geostrophic_v = (eastward[:, :, 1:-1] / (coriolis * np.cos(latitude[1:-1]))[:, None])[:, :, middle]
+    v = 0.5 * (weather["v250"] + weather["v750"])[:, :, 1:-1][:, :, middle]
+    assert correlation(geostrophic_v, v) > 0.95
     ratio = slope(weather["t500"]).std() * 287.0 * np.log(3.0) / (upper - lower).std()
     assert 0.8 < ratio < 1.2
 
@@ -347,3 +351,4 @@ def test_poles_are_finite_and_single_points(tmp_path: Path) -> None:
         u, v = state[channels.index("u250"), pole], state[channels.index("v250"), pole]
         speed = np.hypot(u, v)  # one wind vector, seen from all longitudes
         assert speed.min() > 0.01 and np.ptp(speed) < 1e-3 * speed.max()
+        assert abs(u.mean()) < 1e-3 * speed.max() and abs(v.mean()) < 1e-3 * speed.max()

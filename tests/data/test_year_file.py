@@ -195,9 +195,7 @@ def test_empty_dimension(tmp_path: Path, shape: tuple[int, ...]) -> None:
         ("time", [0.0, 6, 12, np.nan, 24, 30], "'time' is not finite at index 3"),
     ],
 )
-def test_coordinate_that_does_not_fit(
-    tmp_path: Path, as_attribute: bool, name: str, values: Any, message: str
-) -> None:
+def test_coordinate_that_does_not_fit(tmp_path: Path, as_attribute: bool, name: str, values: Any, message: str) -> None:
     path = write_bare(tmp_path)
     values = np.asarray(values)
     if values.dtype.kind == "U":
@@ -275,7 +273,11 @@ def test_written_file_reads_back(make_archive: Callable[..., WrittenArchive]) ->
     assert header.time is not None
     assert str(header.time[1]) == "2000-01-01T06:00:00"
     with h5py.File(archive.path()) as file:
-        assert (file["fields"].chunks, file["fields"].compression, file["fields"].shuffle) == ((1, 1, 4, 8), "gzip", True)
+        assert (file["fields"].chunks, file["fields"].compression, file["fields"].shuffle) == (
+            (1, 1, 4, 8),
+            "gzip",
+            True,
+        )
 
 
 def test_layout_is_contiguous_unless_chunks_are_given(make_archive: Callable[..., WrittenArchive]) -> None:

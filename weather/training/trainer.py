@@ -120,9 +120,8 @@ class WeatherTrainer:
                 self._loop(signals)
                 return self._finish()
             except Exception as error:
-                self.log.event(
-                    "stop", step=self.progress.step, reason="error", error=f"{type(error).__name__}: {error}"
-                )
+                reason = self.stop_reason or "error"
+                self.log.event("stop", step=self.progress.step, reason=reason, error=f"{type(error).__name__}: {error}")
                 raise
             finally:
                 self._close()
@@ -218,7 +217,7 @@ class WeatherTrainer:
         if reading is None:
             return
         if not reading.finite:
-            self.log.event("stop", step=reading.step, reason="nonfinite")
+            self.stop_reason = "nonfinite"
             batch = self._global_batch(reading.step - 1)
             on_first_rank(lambda: explain_nonfinite(reading, self.prepared, batch, self.store.folder))
         self.reporter.step(reading)

@@ -1,0 +1,113 @@
+"""Readings come one step late, once, and say when a step went wrong; the clock counts training apart from pauses."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import pytest
+import torch
+
+from weather.runtime.device import choose_device
+from weather.runtime.ranks import Ranks
+from weather.strategies.base import StepResult
+from weather.training.monitor import Monitor, Reading, Requests, Stopwatch
+
+
+def result(norm: float = 1.0, applied: float = 1.0) -> StepResult:
+    return StepResult(torch.tensor(norm), torch.tensor(applied))
+
+
+@pytest.fixture
+def monitor() -> Monitor:
+    return Monitor(choose_device("cpu", "fp32", Ranks()), world_size=1)
+
+
+def test_a_reading_comes_one_step_late_and_once(monitor: Monitor) -> None:
+    assert monitor.read() is None
+    assert monitor.record(1, torch.tensor(0.5), result(2.0), Requests()) is None
+    assert monitor.record(2, torch.tensor(0.25), result(), Requests()) == Reading(1, 0.5, 2.0, True, Requests())
+    last = monitor.read()
+    assert last is not None
+    assert (last.step, last.loss) == (2, 0.25)
+    assert monitor.read() is None
+    assert monitor.record(3, torch.tensor(0.125), result(), Requests()) is None, "what was read is not read again"
+
+
+@pytest.mark.parametrize(
+    "requests", [Requests(), Requests(stop=True), Requests(time_over=True), Requests(save=True), Requests(True, True)]
+)
+def test_requests_travel_with_the_step(monitor: Monitor, requests: Requests) -> None:
+    monitor.record(1, torch.tensor(0.5), result(), requests)
+    reading = monitor.read()
+    assert reading is not None
+    assert reading.requests == requests
+
+
+@pytest.mark.parametrize(
+    ("loss", "norm", "applied", "finite"),
+    [
+        (0.5, 1.0, 1.0, True),
+        (math.nan, 1.0, 1.0, False),
+        (math.inf, 1.0, 1.0, False),
+        (0.5, math.nan, 1.0, False),
+        (0.5, math.inf, 1.0, False),
+        # Loss scaling met an overflow and skipped the step: the weights are as they were.
+        (0.5, math.inf, 0.0, True),
+        (math.nan, math.inf, 0.0, False),
+    ],
+)
+def test_a_step_that_is_not_finite_is_seen(
+    monitor: Monitor, loss: float, norm: float, applied: float, finite: bool
+) -> None:
+    monitor.record(1, torch.tensor(loss), result(norm, applied), Requests())
+    reading = monitor.read()
+    assert reading is not None
+    assert reading.finite is finite
+    assert reading.applied is (applied == 1.0)
+
+
+def test_recording_holds_no_graph(monitor: Monitor) -> None:
+    weight = torch.ones(3, requires_grad=True)
+    monitor.record(1, weight.square().mean(), result(), Requests())
+    reading = monitor.read()
+    assert reading is not None
+    assert reading.loss == pytest.approx(1.0)
+
+
+class Clock:
+    """A clock that only moves when it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+
+
+def test_stopwatch_counts_earlier_starts_and_pauses_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    watch = Stopwatch(before=500.0)
+    clock.now += 10
+    with watch.pause() as pause:
+        clock.now += 4
+    clock.now += 2
+    assert pause.seconds == pytest.approx(4.0)
+    assert watch.total() == pytest.approx(516.0), "evaluation is part of the run's time"
+    assert watch.stretch(6) == pytest.approx(12.0), "and not of the training's"
+    assert watch.seconds_per_step == pytest.approx(2.0)
+    clock.now += 3
+    assert watch.stretch(1) == pytest.approx(3.0), "a pause is taken off once"
+
+
+def test_a_pause_ends_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    watch = Stopwatch(before=0.0)
+    with pytest.raises(ZeroDivisionError), watch.pause():
+        clock.now += 5
+        _ = 1 // 0
+    clock.now += 1
+    assert watch.stretch(1) == pytest.approx(1.0)
+
+
+def test_a_stretch_takes_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    Clock(monkeypatch)
+    assert Stopwatch(before=0.0).stretch(0) > 0, "rates divide by it"
