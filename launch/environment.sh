@@ -1,6 +1,6 @@
 # Sourced by quickstart.sh and test.sh: sets $python to an interpreter that can run the project.
 #
-#   use_environment EXTRAS   e.g. plot,synthetic
+#   use_environment EXTRAS   e.g. plot
 #
 # Makes .venv with the known-good versions of constraints.txt, once, and again when those or setup.cfg change.
 # WEATHER_PYTHON=python takes an environment that already has torch (a ROCm one, say) as it is and installs nothing.

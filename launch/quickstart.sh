@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . launch/environment.sh
-use_environment plot,synthetic
+use_environment plot
 
 "$python" -m weather.synthesize --data_dir data/synthetic
 "$python" -m weather.train --config_name local --set experiment.name=quickstart

@@ -265,11 +265,19 @@ def test_no_sample_ever_contains_a_gap(make_archive: MakeArchive, sequence_lengt
 
 def test_step_that_wavers_is_no_gap(make_archive: MakeArchive) -> None:
     """States 7 and 8 hours apart, as in some published samples of ERA5."""
-    stamps = np.cumsum([0, 7, 8, 8, 7, 8, 16, 8])
+    stamps = np.cumsum([0, 7, 8, 8, 9, 8, 16, 8])
     split = open_split(make_archive(files={"train": (8,)}, times={"train": [stamps]}).folder, "train")
     assert split.consecutive.tolist() == [True] * 5 + [False, True]
     assert split.step_hours == 8.0
-    assert split.step_range_hours() == (7.0, 8.0)
+    assert split.step_range_hours() == (7.0, 9.0)
+
+
+def test_gaps_between_files_do_not_make_the_step(make_archive: MakeArchive) -> None:
+    """One state a month in files of its own: the step is that within files, however rare it is."""
+    runs = [hours((0, 2)), hours((720, 1)), hours((1440, 1)), hours((2160, 1))]
+    split = open_split(make_archive(files={"train": (2, 1, 1, 1)}, times={"train": runs}).folder, "train")
+    assert split.step_hours == 6.0
+    assert split.starts(1, 1).tolist() == [0]
 
 
 @pytest.mark.parametrize(("states", "sequence_length", "dt"), [(1, 1, 1), (4, 4, 1), (4, 1, 4), (5, 3, 3)])
@@ -376,6 +384,9 @@ def test_temporal_coverage_then_subset(two_years: WrittenArchive) -> None:
     starts = open_archive(section).training_starts(section, 1)
     assert len(starts) == round(0.1 * 399)
     assert starts.min() >= 2924 - 400
+    section = two_years.section(temporal_coverage="500d", data_subset=1e-6)
+    starts = open_archive(section).training_starts(section, 1)
+    assert starts.tolist() == [2924 - 2000, 1464], "one of the rest of the first year, one of the second"
 
 
 # --- channels ---

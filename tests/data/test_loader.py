@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -217,15 +218,26 @@ def test_readers_work_ahead(make_archive: MakeArchive, open_loader: Callable[...
 
 
 @THREADS
-def test_waiting_is_measured(make_archive: MakeArchive, open_loader: Callable[..., BatchLoader], threads: int) -> None:
+def test_waiting_is_measured(
+    make_archive: MakeArchive,
+    open_loader: Callable[..., BatchLoader],
+    threads: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     loader = open_loader(samples_of(make_archive(files=FILES)), threads=threads)
-    read_sample, pause = loader._read_sample, threading.Event()
+    read_sample, clock, waiting = loader._read_sample, time.perf_counter, threading.Event()
+
+    def announced() -> float:
+        waiting.set()
+        return clock()
 
     def slow(position: int, out: np.ndarray) -> None:
-        pause.wait(0.02)
+        waiting.wait(10)  # so that none of the pause is over before the caller begins to wait
+        time.sleep(0.02)
         read_sample(position, out)
 
     loader._read_sample = slow  # type: ignore[method-assign]
+    monkeypatch.setattr(time, "perf_counter", announced)
     next(loader.batches([np.array([0])]))
     assert 0.015 < loader.waited_seconds < 5
 

@@ -25,9 +25,7 @@ def reference(workplace: Workplace) -> Workplace:
 @pytest.mark.parametrize("split", SPLITS)
 def test_losses_norms_and_weights_agree(reference: Workplace, split: str) -> None:
     ranks, micro_batch = SPLITS[split]
-    reference.run(
-        split, "gradient_clipping=0.01", "ema_decay=0.9", f"micro_batch_size={micro_batch}", ranks=ranks
-    )
+    reference.run(split, "gradient_clipping=0.01", "ema_decay=0.9", f"micro_batch_size={micro_batch}", ranks=ranks)
     assert reference.losses(split) == pytest.approx(reference.losses("reference"), abs=TOLERANCE)
     norms = {name: [r["grad_norm"] for r in reference.records(name, "train")] for name in (split, "reference")}
     assert norms[split] == pytest.approx(norms["reference"], abs=TOLERANCE)

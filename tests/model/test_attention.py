@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+
+from tests.model.tiny import lively_model, random_states, tiny_model, tiny_section
 from weather.errors import ConfigError
 from weather.model.attention import attend, choose_attention
 from weather.model.layers import SelfAttention
-
-from tests.model.tiny import lively_model, random_states, tiny_model, tiny_section
 
 SHAPES = [(1, 1, 1, 8), (2, 3, 17, 8), (1, 2, 130, 24), (2, 1, 64, 64)]  # batch, heads, tokens, head width
 

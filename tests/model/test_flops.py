@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from torch.utils.checkpoint import set_checkpoint_early_stop
 from torch.utils.flop_counter import FlopCounterMode
-from weather.config.schema import ModelSection
-from weather.model.flops import model_cost
 
 from tests.model.tiny import random_states, tiny_model, tiny_section
+from weather.config.schema import ModelSection
+from weather.model.flops import model_cost
 
 OPTIONS: list[dict[str, Any]] = [
     {},

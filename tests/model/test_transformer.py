@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+
+from tests.model.tiny import lively_model, random_states, tiny_model, tiny_section
 from weather.model.layers import SpacePositions, StochasticDepth
 from weather.model.transformer import WeatherTransformer, resample, token_grid
 from weather.runtime.seeds import seed_weights
-
-from tests.model.tiny import lively_model, random_states, tiny_model, tiny_section
 
 # Grids with a patch that divides them, one that does not divide rows, columns or both, and the two worst cases of
 # rounding: 26 = 1.44 patches of 18 and 44 = 2.44 patches of 18 are shrunk the most.

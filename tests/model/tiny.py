@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+
 from weather.config.schema import ModelSection
 from weather.model.transformer import WeatherTransformer
 

@@ -66,7 +66,8 @@ def test_cpu_is_possible_whatever_says_which_accelerators_are_visible(monkeypatc
 
 
 def test_auto_takes_cpu_where_there_is_nothing_else(machine: Machine) -> None:
-    assert machine.has("cpu") and choose_device("auto", "auto", Ranks()).kind == "cpu"
+    machine.has("cpu")
+    assert choose_device("auto", "auto", Ranks()).kind == "cpu"
 
 
 @pytest.mark.parametrize(

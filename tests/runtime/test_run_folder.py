@@ -54,9 +54,7 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     process.stdout.close()
 
 
-def test_a_second_process_is_kept_off_until_the_first_is_killed(
-    tmp_path: Path, holder: subprocess.Popen[str]
-) -> None:
+def test_a_second_process_is_kept_off_until_the_first_is_killed(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     lock = RunLock(tmp_path / "run")
     with pytest.raises(LaunchError, match=rf"held by process {holder.pid} on .*experiment\.name"):
         lock.acquire()

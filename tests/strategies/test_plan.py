@@ -40,7 +40,7 @@ def test_global_batch_is_ranks_times_micro_batch_times_accumulation(
 @pytest.mark.parametrize(
     ("batch", "micro", "ranks", "message"),
     [
-        (10, 4, 1, "batch_size = 10 is not a multiple of 1 ranks x micro-batch 4 = 4.*nearest valid batch_size: 8 or 12"),
+        (10, 4, 1, "batch_size = 10 is not a multiple of 1 ranks x micro-batch 4 = 4.*nearest .*batch_size: 8 or 12"),
         (10, 2, 3, "batch_size = 10 is not a multiple of 3 ranks x micro-batch 2 = 6.*6 or 12"),
         (2, "auto", 4, "batch_size = 2 is not a multiple of 4 ranks x micro-batch 1 = 4.*batch_size: 4"),
         (4, 8, 1, "batch_size = 4 is not a multiple of 1 ranks x micro-batch 8 = 8.*batch_size: 8"),

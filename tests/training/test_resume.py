@@ -52,7 +52,7 @@ def test_auto_takes_the_newest_complete_one(tmp_path: Path) -> None:
 def test_never_does_not_start_over_on_top_of_work(tmp_path: Path) -> None:
     save(tmp_path, 9)
     save(tmp_path, 10)
-    with pytest.raises(CheckpointError, match=r"has 2 checkpoint\(s\), the newest at step 10.*another experiment\.name"):
+    with pytest.raises(CheckpointError, match=r"2 checkpoint\(s\), the newest at step 10.*another experiment\.name"):
         resumed_step(tmp_path, "never")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -81,7 +82,7 @@ def test_any_run_learns_in_every_step_and_never_above_the_peak(schedule: str, to
     run = rates(total, warmup_steps=warmup, schedule=schedule)[:total]
     assert all(0 < rate <= 1.0 for rate in run)
     after = run[warmup:]
-    assert all(later <= earlier for earlier, later in zip(after, after[1:], strict=False)), "it never rises again"
+    assert all(later <= earlier for earlier, later in itertools.pairwise(after)), "it never rises again"
 
 
 def test_warm_up_that_outlasts_the_run_is_cut_off() -> None:

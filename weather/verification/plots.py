@@ -39,6 +39,7 @@ def draw_maps(
         ) from error
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib import ticker
 
     rows = min(LARGEST_ROWS, len(channels))
     figure, axes = plt.subplots(rows, 3, figsize=(15, 2.9 * rows), squeeze=False, layout="constrained")
@@ -55,8 +56,13 @@ def draw_maps(
             image = axis.pcolormesh(longitude, latitude, field, shading="nearest", rasterized=True, **colours)
             unit = f" [{units[row]}]" if units[row] else ""
             axis.set_title(f"{channels[row]}{unit}: {name}", fontsize=10)
-            axis.set_xticks(np.linspace(longitude.min(), longitude.max(), 5).round())
+            axis.xaxis.set_major_locator(ticker.MultipleLocator(60))
+            axis.yaxis.set_major_locator(ticker.MultipleLocator(30))
             figure.colorbar(image, ax=axis, shrink=0.9)
+            if axis is axes[row][0]:
+                axis.set_ylabel("latitude [degrees]")
+            if row == rows - 1:
+                axis.set_xlabel("longitude [degrees]")
     figure.suptitle(title)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=90)
