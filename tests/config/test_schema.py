@@ -97,6 +97,10 @@ def test_truth_values_are_no_channels(value: bool) -> None:
         ConfigWrapper({"channels": ["t2m", value]})
 
 
+def test_channel_called_like_a_number_stays_a_name() -> None:
+    assert value_of("channels", ["500", 2]) == ["500", 2]
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [

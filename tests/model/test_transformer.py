@@ -213,6 +213,27 @@ def test_forecast_in_one_place_depends_on_the_past_in_another() -> None:
     assert states.grad[0, 0, :, 4:, 12:].abs().amin() > 0
 
 
+def test_forecast_is_read_off_the_newest_tokens_in_their_own_place() -> None:
+    # With blocks that add nothing, a token is its patch of its state alone: only the newest state can show, and a
+    # change in one patch changes the forecast there and nowhere else.
+    model = lively_model(sequence_length=2).eval()
+    with torch.no_grad():
+        for block in model.blocks:
+            for linear in (block.attention.output, block.mlp.contract):
+                linear.weight.zero_()
+                linear.bias.zero_()
+    states = random_states(tiny_section(sequence_length=2))
+    forecast = model(states)
+    older, newer = states.clone(), states.clone()
+    older[:, 0, :, 4:8, 8:12] += 1.0
+    newer[:, 1, :, 4:8, 8:12] += 1.0
+    assert torch.equal(model(older), forecast)
+    changed = (model(newer) != forecast).any(dim=0).any(dim=0)
+    assert changed[4:8, 8:12].all()
+    changed[4:8, 8:12] = False
+    assert not changed.any()
+
+
 def test_fewer_channels_out_than_in() -> None:
     model = lively_model(output_channels=1)
     states = random_states(tiny_section()).requires_grad_()

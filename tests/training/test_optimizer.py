@@ -65,7 +65,7 @@ def test_average_follows_the_weights_early_and_remembers_late() -> None:
         # min(0.9, (1 + n) / (10 + n)): 0.1 in the first step, 0.9 from step 80 on.
         decay = min(0.9, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * step
-    assert average.average["w"].tolist() == pytest.approx([expected] * 2, rel=1e-5)  # float32, 200 steps
+        assert average.average["w"].tolist() == pytest.approx([expected] * 2, rel=1e-5)  # float32, up to 200 steps
     assert expected == pytest.approx(199 - 9.0, abs=0.1), "decay 0.9 lags a line by 0.9 / 0.1 steps"
 
 

@@ -27,6 +27,14 @@ def test_equal_cells_from_pole_to_pole_weigh_as_the_cosine(rows: int) -> None:
 def test_three_rows_by_hand() -> None:
     # Edges at 90, 30, -30, -90 degrees: areas 1 - 1/2, 1/2 + 1/2, -1/2 + 1.
     np.testing.assert_allclose(area_weights(np.array([60.0, 0.0, -60.0])), [0.75, 1.5, 0.75])
+    # Half a step beyond 70 is no latitude; the cap reaches from 35 to the pole.
+    cap = 1 - sine(35)
+    expected = np.array([cap, 2 * sine(35), cap])
+    np.testing.assert_allclose(area_weights(np.array([70.0, 0.0, -70.0])), expected * 3 / 2)
+    # Rows that are not half a step from the poles, as on a Gaussian grid: edges at 90, 32.5, -32.5, -90.
+    cap = 1 - sine(32.5)
+    expected = np.array([cap, sine(32.5), sine(32.5), cap])
+    np.testing.assert_allclose(area_weights(np.array([55.0, 10.0, -10.0, -55.0])), expected * 2)
     # Points on the poles: edges at 90, 45, -45, -90.
     cap = 1 - sine(45)
     expected = np.array([cap, 2 * sine(45), cap])
