@@ -79,10 +79,16 @@ def test_replace_checks_rules_once_all_values_are_in() -> None:
     assert (other.model.embed_dim, other.model.num_heads) == (100, 10)
 
 
-@pytest.mark.parametrize("key", ["momentum", "training.momentum", "optimizer.learning_rate", "training.", "model"])
+@pytest.mark.parametrize("key", ["momentum", "training.momentum", "optimizer.learning_rate"])
 def test_replace_refuses_unknown_keys(key: str) -> None:
     with pytest.raises(ConfigError, match="unknown key"):
         ConfigWrapper({}).replace({key: 1})
+
+
+@pytest.mark.parametrize("key", ["training.", "model"])
+def test_replace_takes_no_whole_section(key: str) -> None:
+    with pytest.raises(ConfigError, match=r"is a section; set its keys one by one"):
+        ConfigWrapper({}).replace({key: {}})
 
 
 def test_flat_keys_are_routed_to_their_section() -> None:

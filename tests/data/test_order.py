@@ -81,7 +81,7 @@ def test_subset_is_spread_over_the_year(share: float) -> None:
     """No season is left out: the widest hole is within twice the mean distance, rounded up."""
     kept = stratified_subset(YEARS, share)
     for year in (2000, 2001):
-        members = np.flatnonzero(YEARS == year)
+        members = np.flatnonzero(year == YEARS)
         chosen = np.concatenate([[members[0] - 1], kept[YEARS[kept] == year], [members[-1] + 1]])
         assert np.diff(chosen).max() <= 2 * np.ceil(1 / share)
 

@@ -1,4 +1,4 @@
-"""The main path on an archive written by a general circulation model (SPEEDY, 48 x 96 Gaussian grid, south to north)."""
+"""The main path on an archive of a general circulation model (SPEEDY, 48 x 96 Gaussian grid, south to north)."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from weather.config.schema import SECTION_OF_KEY, SECTIONS
 from weather.config.wrapper import ConfigWrapper
 from weather.errors import ConfigError
 
@@ -24,14 +25,36 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def inherit(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """`own` on top of what it inherits, whichever way a key is written.
+
+    `seed: 8` outside its section overrides an inherited `training: {seed: 1}`, and the other way round. A section
+    that is left empty says nothing and keeps what it inherits.
+    """
+    inherited = dict(base)
+    for key, value in own.items():
+        section = SECTION_OF_KEY.get(key)
+        if section is not None and isinstance(inherited.get(section), Mapping):
+            inherited[section] = {name: old for name, old in inherited[section].items() if name != key}
+        elif key in SECTIONS and isinstance(value, Mapping):
+            inherited = {name: old for name, old in inherited.items() if name not in value}
+    return merge(inherited, {k: v for k, v in own.items() if not (k in SECTIONS and v is None and k in inherited)})
+
+
 class _Loader(yaml.SafeLoader):
     """Safe YAML in which `<<` merges deeply and a key that stands twice is refused."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         own: dict[Hashable, Any] = {}
         base: dict[str, Any] = {}
+        merged = False
         for key_node, value_node in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
+                if merged:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, "'<<' stands here twice: give several bases as one list", key_node.start_mark
+                    )
+                merged = True
                 value = self.construct_object(value_node, deep=True)
                 # The first of several bases wins, as in YAML's own merge.
                 for mapping in reversed(value if isinstance(value, list) else [value]):
@@ -42,12 +65,16 @@ class _Loader(yaml.SafeLoader):
                     base = merge(base, mapping)
                 continue
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key is one word, not a list or mapping", key_node.start_mark
+                )
             if key in own:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key '{key}' stands here twice", key_node.start_mark
                 )
             own[key] = self.construct_object(value_node, deep=True)
-        return merge(base, own)  # type: ignore[arg-type, return-value]
+        return inherit(base, own)  # type: ignore[arg-type, return-value]
 
 
 def _construct_mapping(loader: _Loader, node: yaml.Node) -> dict[Hashable, Any]:
@@ -70,7 +97,7 @@ def read_configs(path: Path) -> dict[str, dict[str, Any]]:
         raise ConfigError(f"cannot read the config file ({error})", where=path, fix="give it with --config") from error
     try:
         configs = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or number that is none
         raise ConfigError(" ".join(str(error).split()), where=path) from error
     if not isinstance(configs, dict) or not all(isinstance(value, dict) for value in configs.values()):
         raise ConfigError("the file does not hold named configs", where=path, rule="name: {section: {key: value}}")
@@ -95,9 +122,9 @@ def load_config(path: Path | str | None = None, name: str = "base", overrides: S
         )
     source = f"{path}, config '{name}'"
     config = ConfigWrapper(configs[name], source=source)
-    if config.experiment.name is None:
-        config = config.replace({"experiment.name": name})
-    return config.replace(dict(map(parse_override, overrides))) if overrides else config
+    if overrides:
+        config = config.replace(dict(map(parse_override, overrides)))
+    return config if config.experiment.name is not None else config.replace({"experiment.name": name})
 
 
 def find_config_file(path: Path | str | None) -> Path:
@@ -121,5 +148,5 @@ def parse_override(text: str) -> tuple[str, Any]:
         )
     try:
         return key.strip(), yaml.load(value, Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"the value of '{key}' is no YAML ({' '.join(str(error).split())})", where="--set") from error

@@ -122,7 +122,7 @@ class DataSection(Section):
     """Share of the training samples, spread evenly over each year; smaller shares are subsets of larger ones."""
     temporal_coverage: str | None = None
     """Train on the last `5y`, `6m` or `90d` only; null: on all."""
-    channels: Literal["all"] | list[str | int] = "all"
+    channels: Literal["all"] | list[str | Whole] = "all"
     """Channels by name or index, in the order given; all: as in the archive."""
     num_workers: Count = 2
     """Reader threads a rank; 0 reads in the main thread."""
@@ -205,6 +205,8 @@ class TrainingSection(Section):
     @field_validator("precision", mode="before")
     @classmethod
     def _precision_alias(cls, value: Any) -> Any:
+        if not isinstance(value, str | int):
+            return value
         return {"bf16-mixed": "bf16", "16-mixed": "fp16", "32-true": "fp32", 32: "fp32", "32": "fp32"}.get(value, value)
 
 

@@ -65,6 +65,10 @@ class ConfigWrapper:
         settings: dict[str, Any] = self.to_dict()
         for key, value in values.items():
             section, _, name = _dotted(key).partition(".")
+            if section in SECTIONS and not name:
+                raise ConfigError(
+                    f"'{key}' is a section", where=self.source, fix=f"set its keys one by one: {key}.KEY=VALUE"
+                )
             if section not in SECTIONS or not name:
                 raise _unknown(key, self.source)
             settings[section][name] = value

@@ -23,6 +23,7 @@ from weather.errors import ConfigError, DataError
 SPLITS = ("train", "valid", "test")
 DEFAULT_STEP_HOURS = 6.0
 GAP = 1.5
+STEP_TOLERANCE = 0.2  # of the splits' time steps: medians of 7 and 8 h may both come from one irregular archive
 DAYS_PER_SPAN = {"y": 365.25, "m": 365.25 / 12, "d": 1.0}
 
 
@@ -157,9 +158,15 @@ def open_archive(section: DataSection, splits: Sequence[str] = SPLITS) -> Archiv
             fix="set data.data_dir, or make a synthetic archive: python -m weather.synthesize --data_dir DIR",
         )
     opened = {name: open_split(data_dir, name) for name in splits}
-    first = next(iter(opened.values())).headers[0]
+    first, first_step = opened[splits[0]].headers[0], opened[splits[0]].step_hours
     for split in opened.values():
         _check_agreement(first, split.headers[0])
+        if not np.isclose(split.step_hours, first_step, rtol=STEP_TOLERANCE):
+            raise DataError(
+                f"the time step is {split.step_hours:g} h, but {first_step:g} h in '{splits[0]}'",
+                where=data_dir / split.name,
+                rule="dt counts steps, so all splits have the same",
+            )
     indices = select_channels(section.channels, first)
     statistics = read_statistics(data_dir, first.channels)
     return Archive(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,17 +101,21 @@ class BatchLoader:
                 pending.append((slot, positions, self._start_filling(slot, positions)))
                 slot = (slot + 1) % len(self._buffers)
 
-        while True:
-            top_up(max(1, ahead))
-            if not pending:
-                return
-            ready, positions, reads = pending.popleft()
-            top_up(ahead)
-            began = time.perf_counter()
-            for read in reads:
-                read.result()
-            self.waited_seconds += time.perf_counter() - began
-            yield Batch(self._to_device(ready, len(positions)), positions)
+        try:
+            while True:
+                top_up(max(1, ahead))
+                if not pending:
+                    return
+                ready, positions, reads = pending.popleft()
+                top_up(ahead)
+                began = time.perf_counter()
+                for read in reads:
+                    read.result()
+                self.waited_seconds += time.perf_counter() - began
+                yield Batch(self._to_device(ready, len(positions)), positions)
+        finally:
+            # An order that is left early must not fill buffers that a later one uses.
+            wait([read for _, _, reads in pending for read in reads if not read.cancel()])
 
     def close(self) -> None:
         """Stop the threads and close the files."""

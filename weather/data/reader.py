@@ -121,17 +121,19 @@ class _DirectFile:
         target = memoryview(out.reshape(-1).view(np.uint8).data)
         for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
             self._fill(
-                target[begin * self.plane : end * self.plane], int(offsets[begin]), int(indices[begin // len(channels)])
+                target[begin * self.plane : end * self.plane], int(offsets[begin]), begin, indices, len(channels)
             )
 
-    def _fill(self, target: memoryview, offset: int, index: int) -> None:
+    def _fill(self, target: memoryview, offset: int, plane: int, indices: np.ndarray, channels: int) -> None:
         done = 0
         while done < len(target):
             try:
                 count = os.preadv(self.descriptor, [target[done:]], offset + done)
             except OSError as error:
+                index = int(indices[(plane + done // self.plane) // channels])
                 raise DataError(f"cannot read ({error})", where=f"{self.header.where}, time index {index}") from error
             if count == 0:
+                index = int(indices[(plane + done // self.plane) // channels])
                 raise DataError(
                     f"the file ends at byte {offset + done}",
                     where=f"{self.header.where}, time index {index}",
@@ -150,12 +152,17 @@ class _LibraryFile:
         self.header = header
         self.file = file
         self.fields = file[FIELDS]
+        self.descriptor = file.id.get_vfd_handle()
+        self.size = os.fstat(self.descriptor).st_size
         self.by_plane = self.fields.chunks is not None and self.fields.chunks[1] == 1
 
     def read(self, indices: np.ndarray, channels: np.ndarray, out: np.ndarray) -> None:
         whole = np.array_equal(channels, np.arange(self.header.shape[1]))
         for row, index in enumerate(indices.tolist()):
             try:
+                # HDF5 gives zeros for what lies behind the end of a file.
+                if os.fstat(self.descriptor).st_size < self.size:
+                    raise OSError("the file has become shorter")
                 if whole:
                     self.fields.read_direct(out[row], np.s_[index])
                 elif self.by_plane:

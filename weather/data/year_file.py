@@ -177,7 +177,7 @@ class _CoordinateReader:
         values = self.raw(name, length)
         if values is None:
             return None
-        names = tuple(v.decode() if isinstance(v, bytes) else str(v) for v in values.tolist())
+        names = tuple(v.decode(errors="replace") if isinstance(v, bytes) else str(v) for v in values.tolist())
         if name == "channel" and len(set(names)) != len(names):
             twice = sorted({n for n in names if names.count(n) > 1})
             raise DataError(
@@ -192,13 +192,21 @@ class _CoordinateReader:
         holder = self.file.get("time")
         units = holder.attrs.get("units") if holder is not None else self.fields.attrs.get("time_units")
         units = units.decode() if isinstance(units, bytes) else units
-        match = re.fullmatch(r"(second|minute|hour|day)s? since (\d{4}-\d{2}-\d{2}(?:[T ][\d:]+)?)Z?", str(units))
-        if not match:
+        match = re.fullmatch(
+            r"(second|minute|hour|day)s? since (\d{4}-\d{2}-\d{2}(?:[T ][\d:]+)?)(?:\.0*)?Z?", str(units)
+        )
+        try:
+            origin = np.datetime64(match[2].replace(" ", "T"), "s") if match else None
+        except ValueError:
+            origin = None
+        if not match or origin is None:
             raise DataError(
                 f"time has units {units!r}", where=self.path, rule="units read like 'hours since 2000-01-01'"
             )
         seconds = np.rint(numbers * SECONDS_PER_UNIT[match[1]]).astype("timedelta64[s]")
-        time = np.datetime64(match[2].replace(" ", "T"), "s") + seconds
+        time = origin + seconds
+        if np.isnat(time).any() or np.abs(numbers * SECONDS_PER_UNIT[match[1]]).max() > 1e15:
+            raise DataError("time is out of every calendar's range", where=self.path, fix=f"check its units {units!r}")
         late = np.flatnonzero(np.diff(time) <= np.timedelta64(0, "s"))
         if late.size:
             index = int(late[0])

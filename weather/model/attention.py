@@ -6,7 +6,7 @@ stated reason (`choose_attention` returns it), never silently.
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 
 import torch
 import torch.nn.functional as F
@@ -43,8 +43,15 @@ def flash_attn_obstacle(device_type: str, compute_dtype: torch.dtype, head_dim: 
         return f"flash-attn computes in fp16 or bf16, not {str(compute_dtype).removeprefix('torch.')}"
     if head_dim > 256 or head_dim % 8:
         return f"flash-attn needs a head width of at most 256 that 8 divides, not {head_dim}"
-    if importlib.util.find_spec("flash_attn") is None:
-        return "the package flash-attn is not installed (pip install 'weather[flash]')"
+    if torch.cuda.is_available() and torch.version.hip is None and torch.cuda.get_device_capability() < (8, 0):
+        return "flash-attn needs an NVIDIA device of compute capability 8.0 (Ampere) or newer"
+    try:
+        importlib.import_module("flash_attn")
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "flash_attn":
+            return "the package flash-attn is not installed (pip install 'weather[flash]')"
+        # Built for another torch or driver: an undefined symbol, a missing library.
+        return f"the package flash-attn does not import ({error})"
     return ""
 
 

@@ -28,5 +28,7 @@ def recomputed(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor
     if mode == "full":
         return checkpoint(function, x, use_reentrant=False)  # type: ignore[no-any-return]
     kept = [getattr(torch.ops.aten, name).default for name in ATTENTION_OPERATORS]
+    if hasattr(torch.ops.flash_attn, "_flash_attn_forward"):  # registered once the package is imported
+        kept.append(torch.ops.flash_attn._flash_attn_forward.default)
     contexts = functools.partial(create_selective_checkpoint_contexts, kept)
     return checkpoint(function, x, use_reentrant=False, context_fn=contexts)  # type: ignore[no-any-return]

@@ -95,6 +95,7 @@ class RunLog:
             TimeElapsedColumn,
             TimeRemainingColumn,
         )
+        from rich.table import Column
 
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -103,8 +104,9 @@ class RunLog:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[status]}"),
+            TextColumn("{task.fields[status]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
             console=Console(stderr=True),
+            expand=True,
         )
         self._bar.add_task("training", total=total_steps, completed=step, status="")
         self._bar.start()

@@ -20,6 +20,7 @@ from weather.errors import LaunchError, WeatherError
 
 Result = TypeVar("Result")
 DEFAULT_PORT = 29500
+HYDRA_LOCAL = ("MPI_LOCALRANKID", "MPI_LOCALNRANKS")
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Ranks:
 
     Attributes:
         rank, world_size: over all nodes.
+        node_count: where the launcher says so; else it follows from the local world size.
         local_rank, local_world_size: on this node.
         launcher: the rung of the ladder that said so.
         master_address, master_port: where rank 0 listens.
@@ -40,6 +42,7 @@ class Ranks:
     launcher: str = "single"
     master_address: str = "127.0.0.1"
     master_port: int = DEFAULT_PORT
+    node_count: int = 0
 
     @property
     def first(self) -> bool:
@@ -47,7 +50,7 @@ class Ranks:
 
     @property
     def nodes(self) -> int:
-        return max(1, self.world_size // self.local_world_size)
+        return self.node_count or max(1, self.world_size // self.local_world_size)
 
 
 def find_ranks(
@@ -80,15 +83,15 @@ def find_ranks(
             f"--local_rank {local_rank} but {ranks.launcher} says local rank {ranks.local_rank}",
             fix="start with one launcher only",
         )
-    asked = (devices or ranks.local_world_size) * (num_nodes or ranks.nodes)
-    if asked != ranks.world_size or (devices or ranks.local_world_size) != ranks.local_world_size:
+    asked = ranks.local_world_size if devices is None else devices, ranks.nodes if num_nodes is None else num_nodes
+    if asked != (ranks.local_world_size, ranks.nodes):
         fix = (
             f"start it with: torchrun --nnodes {num_nodes or 1} --nproc-per-node {devices or 1} -m weather.train ..."
             if ranks.launcher == "single"
             else "leave --devices and --num_nodes to the launcher"
         )
         raise LaunchError(
-            f"{num_nodes or ranks.nodes} nodes with {devices or ranks.local_world_size} devices asked for, but "
+            f"{asked[1]} nodes with {asked[0]} devices asked for, but "
             f"{ranks.launcher} started {ranks.nodes} with {ranks.local_world_size} ranks",
             fix=fix,
         )
@@ -107,19 +110,35 @@ def _climb(environment: Mapping[str, str]) -> Ranks:
     complete = len(found) == 3
     if complete and "LOCAL_WORLD_SIZE" in environment:
         return _ranks(environment, "torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-    if complete and "LOCAL_SIZE" not in environment:
-        # Set by hand or by another framework: the same names, without the local world size.
-        return _ranks(environment, "environment", "RANK", "WORLD_SIZE", "LOCAL_RANK", "")
     if _is_slurm_task(environment):
-        return _slurm(environment)
+        return _agreed(environment, _slurm(environment))
     if "OMPI_COMM_WORLD_RANK" in environment:
-        names = (f"OMPI_COMM_WORLD_{name}" for name in ("RANK", "SIZE", "LOCAL_RANK", "LOCAL_SIZE"))
-        return _ranks(environment, "OpenMPI", *names)
+        ompi = (f"OMPI_COMM_WORLD_{name}" for name in ("RANK", "SIZE", "LOCAL_RANK", "LOCAL_SIZE"))
+        return _agreed(environment, _ranks(environment, "OpenMPI", *ompi))
     if "PMI_RANK" in environment:
-        return _ranks(environment, "PMI", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS")
+        # Cray's PALS and Intel's Hydra call the local rank differently.
+        local = ("PMI_LOCAL_RANK", "PMI_LOCAL_SIZE") if "PMI_LOCAL_RANK" in environment else HYDRA_LOCAL
+        pmi = ("PMI_RANK", "PMI_SIZE", *local)
+        return _agreed(environment, _ranks(environment, "PMI", *pmi))
     if complete:
-        return _ranks(environment, "deepspeed", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_SIZE")
+        # Without a local world size they were set by hand or by another framework.
+        launcher, local_world = ("deepspeed", "LOCAL_SIZE") if "LOCAL_SIZE" in environment else ("environment", "")
+        return _ranks(environment, launcher, "RANK", "WORLD_SIZE", "LOCAL_RANK", local_world)
     return Ranks()
+
+
+def _agreed(environment: Mapping[str, str], ranks: Ranks) -> Ranks:
+    """`ranks`, unless the variables of another launcher contradict them."""
+    for name, value in (("RANK", ranks.rank), ("WORLD_SIZE", ranks.world_size)):
+        if environment.get(name) and _number(environment, name) != value:
+            launcher = "OMPI (OpenMPI)" if ranks.launcher == "OpenMPI" else ranks.launcher
+            raise LaunchError(
+                f"{name} is {environment[name]}, but {launcher} says {value}",
+                where="environment",
+                rule="one launcher says who a process is",
+                fix=f"unset RANK, WORLD_SIZE and LOCAL_RANK, or do not start with {ranks.launcher}",
+            )
+    return ranks
 
 
 def _number(environment: Mapping[str, str], name: str, default: int | None = None) -> int:
@@ -164,6 +183,7 @@ def _slurm(environment: Mapping[str, str]) -> Ranks:
         world_size=world_size,
         local_rank=local_rank,
         local_world_size=counts[node] if node < len(counts) else world_size,
+        node_count=len(counts),
         launcher="SLURM",
         master_address=environment.get("MASTER_ADDR")
         or first_host(environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_NODELIST") or "127.0.0.1"),
@@ -174,11 +194,10 @@ def _slurm(environment: Mapping[str, str]) -> Ranks:
 
 def first_host(nodelist: str) -> str:
     """First host of a SLURM node list: ``frontier[00012-00014,00020],x1`` gives ``frontier00012``."""
-    match = re.match(r"([^,\[]+)(?:\[([^\],-]+)[^\]]*\]([^,]*))?", nodelist.strip())
-    if not match:
+    first = re.match(r"(?:[^,\[\]]|\[[^\]]+\])+", nodelist.strip())
+    if not first:
         raise LaunchError(f"cannot read the node list {nodelist!r}", where="SLURM_NODELIST")
-    prefix, number, suffix = match.groups()
-    return f"{prefix}{number or ''}{suffix or ''}"
+    return re.sub(r"\[([^\],-]+)[^\]]*\]", r"\1", first[0])
 
 
 def expand_tasks_per_node(text: str) -> list[int]:

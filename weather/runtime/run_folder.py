@@ -46,8 +46,13 @@ class RunLock:
         """
         import fcntl
 
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(self.path, "a+", encoding="utf-8")  # noqa: SIM115 - held until release
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            file = open(self.path, "a+", encoding="utf-8")  # noqa: SIM115 - held until release
+        except OSError as error:
+            raise LaunchError(
+                f"cannot write there ({error})", where=self.path.parent, fix="check experiment.runs_dir"
+            ) from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -92,8 +97,10 @@ def read_config(folder: Path) -> ConfigWrapper:
     path = folder / CONFIG_FILE
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise LaunchError(f"no run here ({error})", where=folder, rule=f"a run's folder holds {CONFIG_FILE}") from error
+    if not isinstance(settings, dict):
+        raise LaunchError(f"{CONFIG_FILE} holds no config", where=folder)
     return ConfigWrapper(settings, source=str(path))
 
 

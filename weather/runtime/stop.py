@@ -17,6 +17,7 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.received: str | None = None
+        self._interrupted = False
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> StopSignals:
@@ -31,7 +32,8 @@ class StopSignals:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
-        if self.received == "SIGINT" and number == signal.SIGINT:
+        if self._interrupted and number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             signal.raise_signal(signal.SIGINT)
-        self.received = signal.Signals(number).name
+        self._interrupted |= number == signal.SIGINT
+        self.received = self.received or signal.Signals(number).name

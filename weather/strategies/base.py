@@ -54,8 +54,9 @@ def plan_batches(batch_size: int, micro_batch_size: int | str, data_size: int) -
     micro = max(1, batch_size // data_size) if micro_batch_size == "auto" else int(micro_batch_size)
     slice_size = micro * data_size
     if batch_size % slice_size:
-        lower = batch_size - batch_size % slice_size
-        nearest = [str(size) for size in (lower, lower + slice_size) if size]
+        unit = data_size if micro_batch_size == "auto" else slice_size
+        lower = batch_size - batch_size % unit
+        nearest = [str(size) for size in (lower, lower + unit) if size]
         raise ConfigError(
             f"training.batch_size = {batch_size} is not a multiple of {data_size} ranks x micro-batch {micro} "
             f"= {slice_size}",

@@ -11,6 +11,7 @@ from weather.model.transformer import WeatherTransformer
 from weather.runtime.seeds import seed_weights
 from weather.strategies.base import BatchPlan, Strategy
 from weather.training.checkpoint import Checkpoint, load_tensors
+from weather.training.checkpoint_reader import TensorReader
 from weather.training.loss import loss_weights
 from weather.training.optimizer import WeightAverage, build_optimizer
 from weather.training.preparation import Prepared
@@ -61,9 +62,7 @@ def assemble(prepared: Prepared, strategy: Strategy, resume_point: Checkpoint | 
     decay = config.training.ema_decay
     average = WeightAverage(dict(strategy.model.named_parameters()), decay) if decay > 0 else None
     if resume_point is not None:
-        state = _state(strategy, average)
-        load_tensors(resume_point.path, state)
-        strategy.load_state_dict(state)
+        average = _load(resume_point, strategy, average, decay)
     plan = strategy.plan(config, strategy.ranks)
     normalizer = Normalizer(prepared.archive.statistics, device)
     weights = loss_weights(config.training, prepared.archive, int(config.model.output_channels)).to(device)
@@ -76,6 +75,20 @@ def assemble(prepared: Prepared, strategy: Strategy, resume_point: Checkpoint | 
     )
     validator = Validator(prepared, strategy, normalizer, weights, plan.micro_batch)
     return Assembly(strategy, plan, average, normalizer, weights, loader, validator)
+
+
+def _load(
+    checkpoint: Checkpoint, strategy: Strategy, average: WeightAverage | None, decay: float
+) -> WeightAverage | None:
+    """Take over a checkpoint; loss scaling or an average that it does not have start anew."""
+    state = _state(strategy, average)
+    saved = TensorReader(checkpoint.path).shapes()
+    wanted = {k: v for k, v in state.items() if k in saved or not k.startswith(("scaler.", "average."))}
+    load_tensors(checkpoint.path, wanted)
+    strategy.load_state_dict(state)
+    if average is not None and not any(name.startswith("average.") for name in wanted):
+        return WeightAverage(average.live, decay)
+    return average
 
 
 def _state(strategy: Strategy, average: WeightAverage | None) -> dict[str, torch.Tensor]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import warnings
@@ -30,6 +31,7 @@ from weather.training.checkpoint_reader import TensorReader
 MARKER = "COMPLETE"
 STATE_FILE = "state.json"
 TEMPORARY = ".partial"
+REPLACED = ".replaced"
 
 
 @dataclass(frozen=True)
@@ -85,9 +87,13 @@ def complete_checkpoints(folder: Path) -> list[Checkpoint]:
 
 
 def best_checkpoint(checkpoints: list[Checkpoint]) -> Checkpoint | None:
-    """The one with the lowest validation loss; of equals the later one."""
-    judged = [c for c in checkpoints if c.progress.validation_loss is not None]
-    return min(reversed(judged), key=lambda c: c.progress.validation_loss or 0.0, default=None)
+    """The one with the lowest validation loss.
+
+    Of equals the first: a later one carries the loss of the last evaluation, which judged other weights.
+    """
+    losses = [(c.progress.validation_loss, c) for c in checkpoints]
+    judged = [(loss, c) for loss, c in losses if loss is not None and math.isfinite(loss)]
+    return min(judged, key=lambda pair: pair[0], default=(None, None))[1]
 
 
 class CheckpointStore:
@@ -136,12 +142,17 @@ class CheckpointStore:
         document = {"progress": progress.__dict__, **facts}
         _write_flushed(temporary / STATE_FILE, json.dumps(document, indent=1))
         _flush_folder(temporary)
+        replaced = self.folder / (final.name + REPLACED)
         if final.exists():
-            _remove(final)
+            if replaced.exists():
+                _remove(replaced)
+            os.rename(final, replaced)  # still marked, and so still whole, until the new one is
         os.rename(temporary, final)
         _flush_folder(self.folder)
         _write_flushed(final / MARKER, f"step {progress.step}\n")
         _flush_folder(final)
+        if replaced.exists():
+            _remove(replaced)
         self._rotate()
 
     def _rotate(self) -> None:
@@ -190,8 +201,10 @@ def _single_process_is_meant() -> Iterator[None]:
 
 
 def _prepare(temporary: Path) -> None:
-    if temporary.exists():
-        shutil.rmtree(temporary)
+    """Make the folder to write into, and clear away what killed processes left: no whole checkpoint is among it."""
+    for path in temporary.parent.glob("checkpoint_*"):
+        if path.is_dir() and not (path / MARKER).exists():
+            shutil.rmtree(path)
     temporary.mkdir(parents=True)
 
 

@@ -59,7 +59,7 @@ class ErrorSums:
         error = forecast - truth
         scores = [self._mean(error.square()), self._mean(error.abs()), self._mean(error)]
         if climatology is None:
-            scores.append(torch.zeros_like(scores[0]))
+            scores.append(torch.full_like(scores[0], torch.nan))
         else:
             departure, observed = forecast - climatology, truth - climatology
             spread = self._mean(departure.square()) * self._mean(observed.square())
@@ -105,5 +105,5 @@ class ErrorSums:
 
     @property
     def acc(self) -> np.ndarray:
-        """Anomaly correlation."""
+        """Anomaly correlation; NaN without a climatology."""
         return self._averages()[3]
