@@ -19,7 +19,8 @@ def parser() -> argparse.ArgumentParser:
     arguments = argparse.ArgumentParser(
         prog="python -m weather.evaluate",
         description="Verify a run's forecasts against persistence and climatology.",
-        epilog="example: python -m weather.evaluate --run runs/local --json scores.json",
+        epilog="examples: python -m weather.evaluate --run runs/local --json scores.json; "
+        "on two ranks: torchrun --nproc-per-node 2 -m -- weather.evaluate --run runs/local",
         allow_abbrev=False,
     )
     add = arguments.add_argument

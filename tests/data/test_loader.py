@@ -263,8 +263,7 @@ def test_order_that_is_left_early_does_not_disturb_the_next(
     next(left)
     del left
     following = loader.batches(np.arange(10, 13).reshape(3, 1))
-    for _ in (next(following), next(following)):
-        pass
+    _, batch = next(following), next(following)
     late_read_ended.wait(0.6)  # a loader that cancels the read never gets there, which is just as well
     np.testing.assert_array_equal(batch.fields.numpy(), expected_fields(written, samples, batch))
 

@@ -44,15 +44,11 @@ class Workplace:
 
     def command(self, name: str, *settings: str, ranks: int = 1, options: tuple[str, ...] = ()) -> list[str]:
         """Command line of a run called `name`; with more than one rank under torchrun with ddp."""
-        launcher = [sys.executable, "-m"]
-        strategy = "single"
-        if ranks > 1:
-            launcher += ["torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks), "-m"]
-            strategy = "ddp"
+        strategy = "ddp" if ranks > 1 else "single"
         values = (f"experiment.name={name}", f"strategy={strategy}", "data.data_dir=archive", *settings)
         overrides = [word for value in values for word in ("--set", value)]
-        return [*launcher, "weather.train", "--config", "configs.yaml", "--config_name", "tiny", "--device", "cpu",
-                *overrides, *options]  # fmt: skip
+        config = ("--config", "configs.yaml", "--config_name", "tiny", "--device", "cpu")
+        return [*launcher(ranks), "weather.train", *config, *overrides, *options]
 
     def start(self, name: str, *settings: str, **more: Any) -> subprocess.Popen[str]:
         """Start a run in a process group of its own and do not wait for it."""
@@ -113,11 +109,43 @@ class Workplace:
         load_tensors(path, state)
         return state
 
+    def evaluate(self, name: str, scores: str, *, ranks: int = 1) -> None:
+        """Verify a run on the test split and write its scores."""
+        # Without `--` torchrun takes --run for its own --run-path.
+        words = [
+            *["--"] * (ranks > 1),
+            "weather.evaluate",
+            "--run",
+            f"runs/{name}",
+            "--device",
+            "cpu",
+            "--no-plot",
+            "--json",
+            scores,
+        ]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            [*launcher(ranks), *words],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
     def close(self) -> None:
         """End what still runs."""
         for process in self.processes:
             if process.poll() is None:
                 kill_tree(process)
+
+
+def launcher(ranks: int) -> list[str]:
+    """What stands before the module: python alone, or torchrun."""
+    if ranks == 1:
+        return [sys.executable, "-m"]
+    return [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "-m"]
 
 
 def kill_tree(process: subprocess.Popen[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
@@ -46,5 +48,16 @@ def test_every_validation_sample_counts_once(reference: Workplace, split: str) -
 def test_indivisible_batch_is_refused(workplace: Workplace) -> None:
     output = workplace.run("indivisible", "batch_size=5", ranks=2, status=1)
     assert "training.batch_size = 5 is not a multiple of 2 ranks x micro-batch 2 = 4" in output
-    assert "4 or 8" in output
+    assert "4 or 6" in output
     assert "weather/strategies" not in output  # a line for people, no traceback of ours
+
+
+def test_evaluation_is_the_same_at_every_world_size(reference: Workplace) -> None:
+    """`weather.evaluate` on 2 ranks (5 test samples) gives the scores of one process."""
+    scores = {}
+    for ranks in (1, 2):
+        reference.evaluate("reference", f"scores_{ranks}.json", ranks=ranks)
+        scores[ranks] = json.loads((reference.folder / f"scores_{ranks}.json").read_text())
+    for channel, by_lead in scores[1].items():
+        for source, values in by_lead["6"].items():
+            assert scores[2][channel]["6"][source] == pytest.approx(values, rel=1e-6, abs=1e-9)
