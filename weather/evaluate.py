@@ -39,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
 @command_line
 def main() -> int:
     options = parser().parse_args()
+    from weather.runtime.ranks import stop_process_group
     from weather.training.evaluation import draw_example, evaluate, print_scorecard
 
     evaluation = evaluate(
@@ -49,6 +50,7 @@ def main() -> int:
         device=options.device,
         batch_size=options.batch_size,
     )
+    stop_process_group()
     if not evaluation.first_rank:
         return 0
     print_scorecard(evaluation)

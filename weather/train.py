@@ -83,6 +83,7 @@ def main() -> int:
     if options.print_config:
         print(yaml.safe_dump(config.to_dict(), sort_keys=False), end="")
         return 0
+    from weather.runtime.ranks import stop_process_group
     from weather.training.trainer import WeatherTrainer
 
     trainer = WeatherTrainer(
@@ -93,7 +94,9 @@ def main() -> int:
         resume=options.resume,
         local_rank=options.local_rank,
     )
-    return trainer.train().exit_status
+    result = trainer.train()
+    stop_process_group()
+    return result.exit_status
 
 
 if __name__ == "__main__":

@@ -234,6 +234,7 @@ def start_process_group(ranks: Ranks, backend: str, timeout_minutes: float, devi
 
 
 def stop_process_group() -> None:
+    """Leave the process group in good order. After a failure it is left to die: the others may wait in it for ever."""
     if dist.is_initialized():
         dist.destroy_process_group()
 
