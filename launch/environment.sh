@@ -25,8 +25,8 @@ use_environment() {
   local extras=$1 stamp wanted
   if [ -n "${WEATHER_PYTHON:-}" ]; then
     python=$WEATHER_PYTHON
-    "$python" -c 'import torch, numpy, h5py, yaml, pydantic, rich' \
-      || fail "$python lacks a package (above); install what setup.cfg lists there, all but torch: h5py PyYAML pydantic rich"
+    "$python" -c 'import torch, numpy, h5py, yaml, pydantic, rich, matplotlib' \
+      || fail "$python lacks a package (above); install there, all but torch: h5py PyYAML pydantic rich matplotlib"
     return
   fi
   stamp=.venv/installed-$extras

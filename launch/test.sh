@@ -20,5 +20,5 @@ rules=(--line-length 120 --target-version py310)
 "$python" -m ruff format "${rules[@]}" --check --quiet weather tests || fail "run: ruff format ${rules[*]} weather tests"
 "$python" -m ruff check "${rules[@]}" --quiet --select E,F,I,UP,B,SIM,W,C4,PIE,RET --ignore B904 weather tests
 "$python" -m mypy
-"$(dirname "$python")/lint-imports" --no-cache
-"$python" -m pytest "${selection[@]}" "$@"
+"$python" -c "from importlinter.cli import lint_imports_command; lint_imports_command()" --no-cache
+"$python" -m pytest ${selection[@]+"${selection[@]}"} "$@"

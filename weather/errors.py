@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 EXIT_COMPLETE = 0
 EXIT_FAILED = 1
+RANK_VARIABLES = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
 EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: "stopped in good order, start me again"
 
 
@@ -51,18 +54,27 @@ class TrainingError(WeatherError):
     """The training itself went wrong: a loss that is not finite."""
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question that names the nearest known word; empty if none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean '{near[0]}'?" if near else ""
+
+
 def command_line(main: Callable[[], int | None]) -> Callable[[], None]:
-    """Turn a ``main()`` into a door: a `WeatherError` becomes one line on stderr and exit status 1."""
+    """Turn a ``main()`` into a door: a `WeatherError`, or a failing disk, becomes one line on stderr and status 1."""
 
     @functools.wraps(main)
     def door() -> None:
         try:
             status = main()
-        except WeatherError as error:
-            rank = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or "0"
-            if rank == "0" or not error.agreed:
+        except (WeatherError, OSError) as error:
+            # A config is the same on every rank, and so is what is wrong with it.
+            agreed = isinstance(error, ConfigError) or getattr(error, "agreed", False)
+            rank = next((os.environ[name] for name in RANK_VARIABLES if os.environ.get(name)), "0")
+            if rank == "0" or not agreed:
                 who = "" if rank == "0" else f" [rank {rank}]"
-                print(f"{type(error).__name__}{who}: {error}", file=sys.stderr, flush=True)
+                with contextlib.suppress(OSError):
+                    print(f"{type(error).__name__}{who}: {error}", file=sys.stderr, flush=True)
             status = EXIT_FAILED
         sys.exit(status or EXIT_COMPLETE)
 

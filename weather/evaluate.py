@@ -29,6 +29,7 @@ def parser() -> argparse.ArgumentParser:
     add("--split", default="test", choices=("train", "valid", "test"), help="what to verify on (default: %(default)s)")
     add("--data_dir", metavar="DIR", help="another archive with the same grid and channels")
     add("--device", default="auto", metavar="D", help="auto, cuda, rocm, mps or cpu (default: %(default)s)")
+    add("--precision", metavar="P", help="auto, bf16, fp16 or fp32 (default: the run's)")
     add("--batch_size", type=int, default=4, metavar="N", help="forecasts at once (default: %(default)s)")
     add("--json", type=Path, metavar="FILE", help="scores (default: RUN/scores_SPLIT.json)")
     add("--plot", type=Path, metavar="FILE", help="figure (default: RUN/plots/forecast_SPLIT.png)")
@@ -48,6 +49,7 @@ def main() -> int:
         split=options.split,
         data_dir=options.data_dir,
         device=options.device,
+        precision=options.precision,
         batch_size=options.batch_size,
     )
     stop_process_group()
@@ -56,7 +58,7 @@ def main() -> int:
     print_scorecard(evaluation)
     scores = options.json or options.run / f"scores_{options.split}.json"
     scores.parent.mkdir(parents=True, exist_ok=True)
-    scores.write_text(json.dumps(evaluation.skill.as_dict(), indent=1), encoding="utf-8")
+    scores.write_text(json.dumps(evaluation.skill.as_dict(), indent=1, allow_nan=False), encoding="utf-8")
     print(f"scores: {scores}")
     if not options.no_plot:
         figure = options.plot or options.run / "plots" / f"forecast_{options.split}.png"

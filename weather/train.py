@@ -12,6 +12,7 @@ import yaml
 from weather.config.files import find_config_file, load_config, read_configs
 from weather.config.wrapper import ConfigWrapper
 from weather.errors import command_line
+from weather.runtime.stop import StopSignals
 
 
 def parser() -> argparse.ArgumentParser:
@@ -76,6 +77,12 @@ def list_configs(path: str | None) -> None:
 @command_line
 def main() -> int:
     options = parser().parse_args()
+    with StopSignals() as signals:  # from the start: torch takes seconds to import, and a signal may come before
+        return run(options, signals)
+
+
+def run(options: argparse.Namespace, signals: StopSignals) -> int:
+    """Do what the command line asks for; gives the exit status."""
     if options.list_configs:
         list_configs(options.config)
         return 0
@@ -94,7 +101,7 @@ def main() -> int:
         resume=options.resume,
         local_rank=options.local_rank,
     )
-    result = trainer.train()
+    result = trainer.train(signals)
     stop_process_group()
     return result.exit_status
 

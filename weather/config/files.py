@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import yaml
 
 from weather.config.schema import SECTION_OF_KEY, SECTIONS
 from weather.config.wrapper import ConfigWrapper
-from weather.errors import ConfigError
+from weather.errors import ConfigError, did_you_mean
 
 DEFAULT_FILE = Path("configs/configs.yaml")
 
@@ -113,12 +112,11 @@ def load_config(path: Path | str | None = None, name: str = "base", overrides: S
     path = find_config_file(path)
     configs = read_configs(path)
     if name not in configs:
-        near = difflib.get_close_matches(name, configs, n=1)
         raise ConfigError(
             f"no config named '{name}'",
             where=path,
             rule=f"it has: {', '.join(configs)}",
-            fix=f"did you mean '{near[0]}'?" if near else "",
+            fix=did_you_mean(name, configs),
         )
     source = f"{path}, config '{name}'"
     config = ConfigWrapper(configs[name], source=source)

@@ -77,7 +77,8 @@ class ModelSection(Section):
     attention: Literal["auto", "flash_attn", "sdpa", "math"] = "auto"
     """Attention kernel; auto: the fastest that the device, the precision and the options allow."""
     activation_checkpointing: Literal["none", "full", "selective"] = "none"
-    """Recompute activations in the backward pass: full recomputes a block, selective keeps its attention output."""
+    """Recompute activations in the backward pass: full recomputes a block, selective keeps the output of a fused attention
+    kernel (math has none, and is recomputed in full)."""
     compile: Literal["none", "blocks"] = "none"
     """torch.compile each encoder block."""
     predict: Literal["state", "tendency"] = "state"
@@ -99,6 +100,12 @@ class ModelSection(Section):
                 f"embed_dim {self.embed_dim} is not divisible by num_heads {self.num_heads}: "
                 f"nearest valid embed_dim {' or '.join(map(str, nearest))}"
             )
+        if self.stochastic_depth > 0 and self.num_layers == 1:
+            raise ValueError(
+                "stochastic_depth grows from 0 at the first block to its rate at the last: it needs 2 blocks"
+            )
+        if round(self.embed_dim * self.mlp_ratio) < 1:
+            raise ValueError(f"mlp_ratio {self.mlp_ratio} leaves the MLP of {self.embed_dim} dims no hidden width")
         if self.img_size != "auto" and self.patch_size > min(self.img_size):
             raise ValueError(f"patch_size {self.patch_size} is larger than the grid {list(self.img_size)}")
         if "auto" not in (self.input_channels, self.output_channels) and int(self.output_channels) > int(

@@ -168,7 +168,6 @@ def open_archive(section: DataSection, splits: Sequence[str] = SPLITS) -> Archiv
                 rule="dt counts steps, so all splits have the same",
             )
     indices = select_channels(section.channels, first)
-    statistics = read_statistics(data_dir, first.channels)
     return Archive(
         data_dir=data_dir,
         splits=opened,
@@ -177,7 +176,7 @@ def open_archive(section: DataSection, splits: Sequence[str] = SPLITS) -> Archiv
         channel_units=tuple(first.channel_units[i] for i in indices),
         latitude=first.latitude,
         longitude=first.longitude,
-        statistics=Statistics(statistics.means[list(indices)], statistics.stds[list(indices)]),
+        statistics=read_statistics(data_dir, first.channels, indices),
     )
 
 

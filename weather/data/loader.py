@@ -7,6 +7,7 @@ batch *is* the buffer, and is valid until the next one is asked for.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,6 +23,7 @@ from weather.data.statistics import Statistics
 from weather.errors import DataError
 
 RING = 4  # buffers: one in use, three ahead
+LARGE_BUFFER = 2**28  # bytes from which two buffers must do
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,15 @@ class Samples:
         """States [sequence_length + 1] of one sample: the inputs, then the target."""
         start = self.starts[position]
         return np.append(start + np.arange(self.sequence_length), start + self.sequence_length - 1 + self.dt)
+
+    def check_finite(self, archive: Archive) -> None:
+        """Read every state of the samples and refuse a value that is not finite.
+
+        Raises:
+            DataError: naming the first such value.
+        """
+        states = np.unique(np.concatenate([self.states(position) for position in range(len(self))]))
+        check_finite(archive, self.split, states.tolist())
 
 
 @dataclass(frozen=True)
@@ -79,7 +90,7 @@ class BatchLoader:
         self.reader = StateReader(samples.split, channels)
         self.threads = ThreadPoolExecutor(threads, thread_name_prefix="reader") if threads else None
         shape = (batch_size, samples.sequence_length + 1, len(channels), *samples.split.headers[0].grid)
-        ring = RING if threads else 1
+        ring = (2 if 4 * math.prod(shape) >= LARGE_BUFFER else RING) if threads else 1
         self._buffers = [torch.zeros(shape, pin_memory=device.type == "cuda") for _ in range(ring)]
         self._copied: list[torch.cuda.Event | None] = [None] * ring
         self.waited_seconds = 0.0

@@ -69,8 +69,12 @@ def write_statistics(data_dir: Path, statistics: Statistics) -> None:
         os.replace(partial, folder / name)
 
 
-def read_statistics(data_dir: Path, channels: tuple[str, ...]) -> Statistics:
+def read_statistics(data_dir: Path, channels: tuple[str, ...], selected: tuple[int, ...] | None = None) -> Statistics:
     """Read the statistics of an archive with these channels; [1, C, 1, 1], [C, 1, 1] and [C] are accepted.
+
+    Args:
+        channels: all of the archive.
+        selected: positions of those that are used; None: all.
 
     Raises:
         DataError: a file is missing, has another length, is not finite, or a standard deviation is not positive.
@@ -78,15 +82,17 @@ def read_statistics(data_dir: Path, channels: tuple[str, ...]) -> Statistics:
     means = _read(Path(data_dir) / "stats" / MEANS_FILE, channels)
     stds_file = Path(data_dir) / "stats" / STANDARD_DEVIATIONS_FILE
     stds = _read(stds_file, channels)
-    for channel, std in zip(channels, stds, strict=True):
+    used = list(range(len(channels))) if selected is None else list(selected)
+    for index in used:
+        std = stds[index]
         if std <= 0:
             raise DataError(
-                f"channel '{channel}' has standard deviation {std:g}",
+                f"channel '{channels[index]}' has standard deviation {std:g}",
                 where=stds_file,
                 rule="every standard deviation is positive",
                 fix="leave the channel out (data.channels) or compute the statistics again",
             )
-    return Statistics(means, stds)
+    return Statistics(means[used], stds[used])
 
 
 def _read(path: Path, channels: tuple[str, ...]) -> np.ndarray:

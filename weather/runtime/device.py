@@ -150,7 +150,9 @@ def available_kind() -> str:
 
 def _cuda_device(ranks: Ranks) -> torch.device:
     visible = torch.cuda.device_count()
-    if visible == 1:
+    # srun shows each task its own device; torchrun and deepspeed show all to all.
+    shared = ranks.local_world_size > 1 and ranks.launcher in ("torchrun", "deepspeed")
+    if visible == 1 and not shared:
         index = 0
     elif ranks.local_rank < visible:
         index = ranks.local_rank

@@ -5,6 +5,7 @@ Only rank 0 speaks. On a terminal there is a progress bar with the estimated tim
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -12,7 +13,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from weather.config.wrapper import ConfigWrapper
-from weather.runtime.run_folder import METRICS_FILE, json_line
+from weather.runtime.run_folder import METRICS_FILE, json_line, unwritable
+
+SUPERSEDED_FILE = "metrics_superseded.jsonl"
 
 
 def duration(seconds: float) -> str:
@@ -42,33 +45,53 @@ class RunLog:
     def open(self, resumed_step: int) -> None:
         """Open metrics.jsonl to append, and wandb.
 
-        Records of steps after `resumed_step` are dropped: those steps will be walked again, and a step must not
-        stand there twice. So is a line that a killed process left half written.
+        Records of steps after `resumed_step` move to metrics_superseded.jsonl: those steps will be walked again, and a
+        step must not stand there twice. A line that a killed process left half written is dropped.
+
+        Raises:
+            LaunchError: the file cannot be written.
         """
         if not self.speaks:
             return
-        kept = []
+        try:
+            self._open_records(resumed_step)
+        except OSError as error:
+            raise unwritable(self.path, error) from error
+        if self.config.logging.use_wandb and self.config.logging.wandb_mode != "disabled":
+            self._open_wandb()
+
+    def _open_records(self, resumed_step: int) -> None:
+        kept: list[str] = []
+        superseded: list[str] = []
         if self.path.exists():
             for line in self.path.read_text(encoding="utf-8").splitlines():
                 try:
                     record = json.loads(line)
                 except ValueError:
                     continue
-                if record["event"] in ("start", "resume", "stop") or record.get("step", 0) <= resumed_step:
-                    kept.append(line)
+                stays = record["event"] in ("start", "resume", "stop") or record.get("step", 0) <= resumed_step
+                (kept if stays else superseded).append(line)
+        if superseded:
+            with open(self.path.with_name(SUPERSEDED_FILE), "a", encoding="utf-8") as file:
+                file.writelines(line + "\n" for line in superseded)
         partial = self.path.with_name(METRICS_FILE + ".partial")
         partial.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
         os.replace(partial, self.path)
         self._file = open(self.path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 - open for the whole run
-        if self.config.logging.use_wandb and self.config.logging.wandb_mode != "disabled":
-            self._open_wandb()
 
     def event(self, event: str, **values: Any) -> None:
-        """Append one record to metrics.jsonl, and to wandb if it is on."""
+        """Append one record to metrics.jsonl, and to wandb if it is on.
+
+        Raises:
+            LaunchError: the file cannot be written.
+        """
         if not self.speaks:
             return
         if self._file is not None:
-            self._file.write(json_line({"event": event, **values}) + "\n")
+            try:
+                self._file.write(json_line({"event": event, **values}) + "\n")
+            except OSError as error:
+                raise unwritable(self.path, error) from error
         if self._wandb is not None and event in ("train", "validation"):
             numbers = {f"{event}/{k}": v for k, v in values.items() if isinstance(v, (int, float))}
             self._try_wandb(lambda: self._wandb.log(numbers, step=values["step"]))
@@ -80,7 +103,14 @@ class RunLog:
         if self._bar is not None:
             self._bar.console.print(text, highlight=False, markup=False)
         else:
+            self._print(text)
+
+    def _print(self, text: str) -> None:
+        """Print a line; a reader who has gone away does not end a run."""
+        try:
             print(text, flush=True)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def start_progress(self, total_steps: int, step: int) -> None:
         """Show a progress bar if this is a terminal."""
@@ -124,7 +154,7 @@ class RunLog:
             status += f"  MFU {record['mfu']:.1%}"
         if self._bar is None:
             step = f"step {record['step']}/{total_steps}  epoch {record['epoch']:.2f}"
-            print(f"{step}  {status}  wait {record['data_wait']:.0%}  left {duration(seconds_left)}", flush=True)
+            self._print(f"{step}  {status}  wait {record['data_wait']:.0%}  left {duration(seconds_left)}")
         else:
             self._bar.update(0, status=status)
 
@@ -140,7 +170,8 @@ class RunLog:
         if self._wandb is not None:
             self._try_wandb(self._wandb.finish)
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):  # what the buffer still held was reported when it was written
+                self._file.close()
             self._file = None
 
     def _open_wandb(self) -> None:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib.metadata
 import json
 import os
@@ -32,7 +34,7 @@ RECORDED_PACKAGES = ("weather", "torch", "numpy", "h5py", "pydantic", "flash-att
 
 
 class RunLock:
-    """Keeps a second process off a run's folder for as long as this one lives; a killed process lets go by itself."""
+    """Keeps a second process off a folder for as long as this one lives; a killed process lets go by itself."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / LOCK_FILE
@@ -83,6 +85,18 @@ class RunLock:
             self._file = None
 
 
+def hold(locks: contextlib.ExitStack, *folders: Path) -> None:
+    """Lock folders until `locks` is left.
+
+    Raises:
+        LaunchError: another process holds one of them.
+    """
+    for folder in folders:
+        lock = RunLock(folder)
+        lock.acquire()
+        locks.callback(lock.release)
+
+
 def write_config(folder: Path, config: ConfigWrapper) -> None:
     """Write the resolved config, atomically."""
     _write(folder / CONFIG_FILE, yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True))
@@ -121,6 +135,7 @@ def write_environment(folder: Path, ranks: Ranks, device: Device) -> None:
     _write(folder / ENVIRONMENT_FILE, json.dumps(facts, indent=1))
 
 
+@functools.cache
 def git_commit() -> str | None:
     """Commit of the code that runs, with `+changes` where the tree differs from it; None outside a repository."""
     folder = Path(__file__).resolve().parents[2]
@@ -144,9 +159,17 @@ def _version(package: str) -> str | None:
 
 
 def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".partial")
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: Path, error: OSError) -> LaunchError:
+    return LaunchError(f"cannot write ({error})", where=path, fix="check the disk's space and permissions")
 
 
 def json_line(record: dict[str, Any]) -> str:

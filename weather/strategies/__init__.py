@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-
-from weather.errors import ConfigError
+from weather.errors import ConfigError, did_you_mean
 from weather.strategies.base import Strategy
 from weather.strategies.ddp import DistributedDataParallel
 from weather.strategies.single import SingleProcess
@@ -19,11 +17,10 @@ def find_strategy(name: str) -> type[Strategy]:
         ConfigError: there is none; lists the known ones.
     """
     if name not in STRATEGIES:
-        near = difflib.get_close_matches(name, STRATEGIES, n=1)
         raise ConfigError(
             f"unknown strategy '{name}'",
             where="training.strategy",
             rule=f"known: {', '.join(STRATEGIES)}",
-            fix=f"did you mean '{near[0]}'?" if near else "",
+            fix=did_you_mean(name, STRATEGIES),
         )
     return STRATEGIES[name]

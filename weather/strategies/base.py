@@ -81,7 +81,7 @@ class Strategy(ABC):
         self.config = config
         self.device = device
         self.ranks = ranks
-        self.accumulation = self.plan(config, ranks).accumulation
+        self.batches = self.plan(config, ranks)
         self.optimizer: torch.optim.Optimizer
         self.module: nn.Module
 
@@ -142,7 +142,7 @@ class Strategy(ABC):
     def backward(self, loss: torch.Tensor) -> None:
         """Add gradients. `loss` is the mean over one micro-batch; together they make the mean over the global batch."""
         with torch.autocast(self.device.torch_device.type, enabled=False):
-            self.scaler.scale(loss / self.accumulation).backward()
+            self.scaler.scale(loss / self.batches.accumulation).backward()
 
     def step(self, learning_rate: float, max_norm: float) -> StepResult:
         """Clip the gradient to `max_norm` (0: do not), step the optimizer, clear the gradient."""
@@ -179,7 +179,7 @@ class Strategy(ABC):
         """Take over weights and moments; `state` has the names of `state_dict()`."""
         with torch.no_grad():
             for name, live in self.state_dict().items():
-                if live is not state[name]:
+                if live.data_ptr() != state[name].data_ptr():
                     live.copy_(state[name])
 
     def _create_moments(self) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 
+import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel as TorchDistributedDataParallel
 
 from weather.config.wrapper import ConfigWrapper
 from weather.errors import ConfigError
+from weather.model.transformer import WeatherTransformer
 from weather.runtime.device import Device
 from weather.runtime.ranks import Ranks
-from weather.strategies.base import Strategy
+from weather.strategies.base import BuildModel, BuildOptimizer, Strategy
 
 
 class DistributedDataParallel(Strategy):
@@ -30,6 +32,23 @@ class DistributedDataParallel(Strategy):
             )
         super().validate(config, ranks, device)
 
+    def setup(self, build_model: BuildModel, build_optimizer: BuildOptimizer) -> None:
+        super().setup(build_model, build_optimizer)
+        self._settle_buckets()
+
+    def _settle_buckets(self) -> None:
+        """Let the gradient buckets take their final order before the first step.
+
+        Torch orders them anew after the first backward pass of a process. With three ranks or more the order of
+        summation depends on an element's place in its bucket, so a resumed run would otherwise differ in the last bit
+        from one that was never stopped.
+        """
+        size = (self.batches.micro_batch, self.model.sequence_length, self.model.input_channels, *self.model.grid)
+        with self.device.autocast():
+            forecast = self.module(torch.zeros(size, device=self.device.torch_device))
+        forecast.sum().backward()
+        self.optimizer.zero_grad(set_to_none=True)
+
     def wrap(self, model: nn.Module) -> nn.Module:
         on_gpu = self.device.torch_device.type == "cuda"
         return TorchDistributedDataParallel(
@@ -40,8 +59,9 @@ class DistributedDataParallel(Strategy):
         )
 
     @property
-    def model(self) -> nn.Module:
-        return self.module.get_submodule("module")
+    def model(self) -> WeatherTransformer:
+        assert isinstance(self.module.module, WeatherTransformer)
+        return self.module.module
 
     def gradient_sync(self, is_last: bool) -> contextlib.AbstractContextManager[None]:
         assert isinstance(self.module, TorchDistributedDataParallel)

@@ -63,7 +63,7 @@ def assemble(prepared: Prepared, strategy: Strategy, resume_point: Checkpoint | 
     average = WeightAverage(dict(strategy.model.named_parameters()), decay) if decay > 0 else None
     if resume_point is not None:
         average = _load(resume_point, strategy, average, decay)
-    plan = strategy.plan(config, strategy.ranks)
+    plan = strategy.batches
     normalizer = Normalizer(prepared.archive.statistics, device)
     weights = loss_weights(config.training, prepared.archive, int(config.model.output_channels)).to(device)
     loader = BatchLoader(

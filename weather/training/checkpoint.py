@@ -12,7 +12,9 @@ import contextlib
 import json
 import math
 import os
+import re
 import shutil
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -32,6 +34,7 @@ MARKER = "COMPLETE"
 STATE_FILE = "state.json"
 TEMPORARY = ".partial"
 REPLACED = ".replaced"
+OWN_NAME = re.compile(rf"checkpoint_(epoch|step)_\d+({re.escape(TEMPORARY)}|{re.escape(REPLACED)})?")
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ class Progress:
     Attributes:
         step: completed optimizer steps; the sample position follows from it.
         samples, flops, seconds: spent so far, over all restarts.
-        validation_loss: of the latest evaluation, or None.
+        validation_loss: of these very weights, or None if they were not evaluated.
+        ended: why the run ended here, if it did before all its steps.
     """
 
     step: int = 0
@@ -50,15 +54,22 @@ class Progress:
     flops: int = 0
     seconds: float = 0.0
     validation_loss: float | None = None
+    ended: str | None = None
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A complete checkpoint on disk."""
+    """A complete checkpoint on disk.
+
+    Attributes:
+        config: the run's, resolved.
+        samples: identity of the training samples, channels and statistics (`Prepared.identity`).
+    """
 
     path: Path
     progress: Progress
     config: dict[str, Any]
+    samples: dict[str, Any]
     world_size: int
     strategy: str
 
@@ -74,23 +85,30 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         state = json.loads((path / STATE_FILE).read_text())
         return Checkpoint(
-            path, Progress(**state["progress"]), state["config"], int(state["world_size"]), str(state["strategy"])
+            path,
+            Progress(**state["progress"]),
+            dict(state["config"]),
+            dict(state["samples"]),
+            int(state["world_size"]),
+            str(state["strategy"]),
         )
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(f"{STATE_FILE} is damaged ({error})", where=path) from error
 
 
 def complete_checkpoints(folder: Path) -> list[Checkpoint]:
-    """All complete checkpoints of a run, oldest first."""
-    marked = [path.parent for path in folder.glob(f"checkpoint_*/{MARKER}")]
-    return sorted((read_checkpoint(path) for path in marked), key=lambda checkpoint: checkpoint.progress.step)
+    """All complete checkpoints of a run, oldest first; one whose state is damaged is named and passed over."""
+    found = []
+    for marker in folder.glob(f"checkpoint_*/{MARKER}"):
+        try:
+            found.append(read_checkpoint(marker.parent))
+        except CheckpointError as error:
+            print(f"warning: {error} It is passed over.", file=sys.stderr)
+    return sorted(found, key=lambda checkpoint: checkpoint.progress.step)
 
 
 def best_checkpoint(checkpoints: list[Checkpoint]) -> Checkpoint | None:
-    """The one with the lowest validation loss.
-
-    Of equals the first: a later one carries the loss of the last evaluation, which judged other weights.
-    """
+    """The one with the lowest validation loss; of equals the first."""
     losses = [(c.progress.validation_loss, c) for c in checkpoints]
     judged = [(loss, c) for loss, c in losses if loss is not None and math.isfinite(loss)]
     return min(judged, key=lambda pair: pair[0], default=(None, None))[1]
@@ -114,7 +132,7 @@ class CheckpointStore:
         Args:
             name: of its folder, ``checkpoint_epoch_5`` or ``checkpoint_step_1234``.
             state: tensors by canonical name, plain or sharded.
-            facts: `config`, `strategy`, `world_size`.
+            facts: `config`, `samples`, `strategy`, `world_size`.
 
         Raises:
             CheckpointError: it cannot be written; the earlier checkpoints are untouched.
@@ -130,17 +148,9 @@ class CheckpointStore:
         on_first_rank(lambda: _guarded(final, lambda: self._commit(temporary, final, progress, facts)))
         return final
 
-    def load(self, checkpoint: Checkpoint, state: dict[str, torch.Tensor]) -> None:
-        """Read tensors into those of `state`, in place, whatever strategy and world size wrote them.
-
-        Raises:
-            CheckpointError: a tensor is missing, has another shape, or cannot be read.
-        """
-        load_tensors(checkpoint.path, state)
-
     def _commit(self, temporary: Path, final: Path, progress: Progress, facts: dict[str, Any]) -> None:
         document = {"progress": progress.__dict__, **facts}
-        _write_flushed(temporary / STATE_FILE, json.dumps(document, indent=1))
+        _write_flushed(temporary / STATE_FILE, json.dumps(document, indent=1, allow_nan=False))
         _flush_folder(temporary)
         replaced = self.folder / (final.name + REPLACED)
         if final.exists():
@@ -166,7 +176,7 @@ class CheckpointStore:
 
 
 def load_tensors(path: Path, state: dict[str, torch.Tensor]) -> None:
-    """Read the tensors that `state` names, in place.
+    """Read the tensors that `state` names, in place, whatever strategy and world size wrote them.
 
     Raises:
         CheckpointError: a tensor is missing, has another shape, or cannot be read.
@@ -203,7 +213,7 @@ def _single_process_is_meant() -> Iterator[None]:
 def _prepare(temporary: Path) -> None:
     """Make the folder to write into, and clear away what killed processes left: no whole checkpoint is among it."""
     for path in temporary.parent.glob("checkpoint_*"):
-        if path.is_dir() and not (path / MARKER).exists():
+        if OWN_NAME.fullmatch(path.name) and not (path / MARKER).exists():
             shutil.rmtree(path)
     temporary.mkdir(parents=True)
 

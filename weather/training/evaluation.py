@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +12,12 @@ import torch
 from weather.data.archive import Archive, open_archive
 from weather.data.loader import Normalizer, Samples
 from weather.data.reader import StateReader
-from weather.errors import ConfigError
+from weather.data.statistics import Statistics
+from weather.errors import ConfigError, DataError
 from weather.runtime.device import choose_device
 from weather.runtime.ranks import find_ranks, on_first_rank, start_process_group
 from weather.runtime.run_folder import read_config
+from weather.training.checkpoint import Checkpoint
 from weather.training.preparation import resolve_model
 from weather.training.restore import Forecaster, choose_checkpoint, restore
 from weather.verification.climatology import Climatology, fit_climatology
@@ -36,7 +39,7 @@ class Evaluation:
 
 
 def evaluate(
-    run: Path, *, checkpoint: str, split: str, data_dir: str | None, device: str, batch_size: int
+    run: Path, *, checkpoint: str, split: str, data_dir: str | None, device: str, precision: str | None, batch_size: int
 ) -> Evaluation:
     """Verify the forecasts of a run on one split, over all ranks that were started.
 
@@ -48,16 +51,19 @@ def evaluate(
     config = read_config(run)
     if data_dir is not None:
         config = config.replace({"data.data_dir": data_dir})
+    if precision is not None:
+        config = config.replace({"training.precision": precision})
     ranks = find_ranks()
     chosen = choose_device(device, config.training.precision, ranks)
     start_process_group(ranks, chosen.backend, config.training.collective_timeout_minutes, chosen.torch_device)
     archive = on_first_rank(lambda: open_archive(config.data, tuple(dict.fromkeys(("train", split)))))
     resolve_model(config, archive)  # refuses another grid or other channels
     selected = on_first_rank(lambda: choose_checkpoint(config, checkpoint))
+    archive = as_trained(archive, selected)
     forecaster = restore(config, selected, chosen)
     steps, dt = config.model.sequence_length, config.data.dt
     samples = Samples(archive.splits[split], archive.splits[split].starts(steps, dt), steps, dt)
-    climatology = on_first_rank(lambda: fit_climatology(archive))
+    climatology = fit_climatology(archive, ranks=ranks, channels=int(config.model.output_channels))
     skill = verify(
         forecaster,
         archive,
@@ -70,6 +76,27 @@ def evaluate(
         output_channels=int(config.model.output_channels),
     )
     return Evaluation(str(config.experiment.name), forecaster, archive, samples, climatology, skill, ranks.first)
+
+
+def as_trained(archive: Archive, checkpoint: Checkpoint) -> Archive:
+    """The archive with the statistics that the model was trained with.
+
+    Raises:
+        DataError: its channels or its time step are not those that the model was trained on.
+    """
+    step = archive.splits["train"].step_hours
+    for what, trained, found in (
+        ("channels", checkpoint.samples["channels"], list(archive.channels)),
+        ("time step in hours", checkpoint.samples["time step in hours"], step),
+    ):
+        if trained != found:
+            raise DataError(
+                f"{what}: {found}, but the model was trained on {trained}",
+                where=archive.data_dir,
+                rule="a model is verified on the variables and the time step that it knows",
+            )
+    means, stds = (np.array(checkpoint.samples[name], np.float32) for name in ("means", "standard deviations"))
+    return dataclasses.replace(archive, statistics=Statistics(means, stds))
 
 
 def print_scorecard(evaluation: Evaluation) -> None:
@@ -93,6 +120,8 @@ def print_scorecard(evaluation: Evaluation) -> None:
         )  # fmt: skip
     Console().print(table)
     print(f"climatology: {evaluation.climatology.describe()}")
+    if evaluation.forecaster.model.attention_fallback:
+        print(f"warning: {evaluation.forecaster.model.attention_fallback}")
 
 
 def draw_example(evaluation: Evaluation, path: Path) -> None:

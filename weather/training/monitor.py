@@ -38,6 +38,7 @@ class Reading:
         grad_norm: before clipping.
         applied: False if loss scaling skipped the step.
         requests: of any rank.
+        time: when the step was made, by `time.monotonic()`; it may be read much later.
     """
 
     step: int
@@ -45,6 +46,7 @@ class Reading:
     grad_norm: float
     applied: bool
     requests: Requests
+    time: float
 
     @property
     def finite(self) -> bool:
@@ -58,35 +60,40 @@ class Monitor:
     def __init__(self, device: Device, world_size: int) -> None:
         self.device = device.torch_device
         self.world_size = world_size
-        self._pending: tuple[int, torch.Tensor, torch.cuda.Event | None] | None = None
+        self._pending: tuple[int, float, torch.Tensor, torch.cuda.Event | None] | None = None
 
     def record(self, step: int, loss: torch.Tensor, result: StepResult, requests: Requests) -> Reading | None:
         """Take in a step; gives the reading of the step before, if it was not read yet."""
         earlier = self.read()
-        wishes = torch.tensor([requests.stop, requests.time_over, requests.save], dtype=torch.float32)
-        shared = torch.cat([(loss.detach().float() / self.world_size).reshape(1), wishes.to(self.device)])
+        on_gpu = self.device.type == "cuda"
+        # From pinned memory the copy waits for nothing.
+        wishes = torch.tensor(
+            [requests.stop, requests.time_over, requests.save], dtype=torch.float32, pin_memory=on_gpu
+        ).to(self.device, non_blocking=on_gpu)
+        shared = torch.cat([(loss.detach().float() / self.world_size).reshape(1), wishes])
         sum_over_ranks(shared)
         packed = torch.cat([shared, torch.stack([result.grad_norm, result.applied]).float()])
-        if self.device.type == "cuda":
+        now = time.monotonic()
+        if on_gpu:
             host = torch.empty(packed.shape, pin_memory=True)
             host.copy_(packed, non_blocking=True)
             event = torch.cuda.Event()
             event.record()
-            self._pending = (step, host, event)
+            self._pending = (step, now, host, event)
         else:
-            self._pending = (step, packed, None)
+            self._pending = (step, now, packed, None)
         return earlier
 
     def read(self) -> Reading | None:
         """The step that was recorded last, once; waits for the device."""
         if self._pending is None:
             return None
-        step, packed, event = self._pending
+        step, made, packed, event = self._pending
         self._pending = None
         if event is not None:
             event.synchronize()
         loss, stop, time_over, save, grad_norm, applied = packed.tolist()
-        return Reading(step, loss, grad_norm, applied > 0, Requests(stop > 0, time_over > 0, save > 0))
+        return Reading(step, loss, grad_norm, applied > 0, Requests(stop > 0, time_over > 0, save > 0), made)
 
 
 class Pause:
@@ -124,10 +131,9 @@ class Stopwatch:
             pause.seconds = time.monotonic() - began
             self._paused += pause.seconds
 
-    def stretch(self, steps: int) -> float:
-        """Training seconds since the last call, in which `steps` steps were made."""
-        now = time.monotonic()
-        seconds = max(1e-9, now - self._stretch_began - self._paused)
-        self._stretch_began, self._paused = now, 0.0
+    def stretch(self, steps: int, until: float) -> float:
+        """Training seconds from the end of the last stretch to `until`, in which `steps` steps were made."""
+        seconds = max(1e-9, until - self._stretch_began - self._paused)
+        self._stretch_began, self._paused = until, 0.0
         self.seconds_per_step = seconds / max(1, steps)
         return seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from weather.errors import ConfigError
 from weather.model.flops import ModelCost, model_cost
 from weather.runtime.ranks import on_first_rank
 from weather.training.budget import RunLength, plan_run
+from weather.training.loss import loss_weights
 
 SAMPLED_STATES = 4  # states a split that are read at the start to find values that are not finite
 
@@ -43,6 +45,21 @@ class Prepared:
     cost: ModelCost
     length: RunLength
 
+    def identity(self) -> dict[str, Any]:
+        """What the weights and a step number mean, as far as the archive decides it; kept in every checkpoint."""
+        samples, archive = self.training, self.archive
+        time = b"" if samples.split.time is None else samples.split.time.tobytes()
+        return {
+            "training samples": len(samples),
+            "digest of the training samples' states and times": hashlib.blake2b(
+                samples.starts.tobytes() + time, digest_size=8
+            ).hexdigest(),
+            "channels": list(archive.channels),
+            "time step in hours": samples.split.step_hours,
+            "means": archive.statistics.means.tolist(),
+            "standard deviations": archive.statistics.stds.tolist(),
+        }
+
 
 def prepare(config: ConfigWrapper) -> Prepared:
     """Open the archive, resolve `auto`, select samples, cost the model and plan the run's length.
@@ -56,6 +73,9 @@ def prepare(config: ConfigWrapper) -> Prepared:
 
 
 def _prepare(config: ConfigWrapper) -> Prepared:
+    # Absolute, so that the run's config serves from any folder.
+    paths = {"data.data_dir": config.data.data_dir, "training.checkpoint_dir": config.training.checkpoint_dir}
+    config = config.replace({key: str(Path(path).expanduser().absolute()) for key, path in paths.items()})
     archive = open_archive(config.data, ("train", "valid"))
     config = resolve_model(config, archive)
     steps, dt = config.model.sequence_length, config.data.dt
@@ -64,6 +84,7 @@ def _prepare(config: ConfigWrapper) -> Prepared:
     for split in archive.splits.values():
         check_finite(archive, split, sampled_states(split, SAMPLED_STATES))
     cost = model_cost(config.model)
+    loss_weights(config.training, archive, int(config.model.output_channels))  # refuses unknown channels
     return Prepared(
         config, archive, training, validation, cost, plan_run(config.training, len(training), cost.train_flops)
     )
@@ -104,6 +125,12 @@ def changed_keys(old: dict[str, Any], new: ConfigWrapper) -> dict[str, tuple[Any
             if before != value:
                 changed[f"{section}.{key}"] = (before, value)
     return changed
+
+
+def changed_samples(old: dict[str, Any], prepared: Prepared) -> dict[str, tuple[Any, Any]]:
+    """What of `Prepared.identity` differs from that of a checkpoint: {name: (old, new)}."""
+    now = prepared.identity()
+    return {f"the archive's {name}": (old.get(name), value) for name, value in now.items() if old.get(name) != value}
 
 
 def checkpoint_limit(config: ConfigWrapper, override: int | None) -> int:

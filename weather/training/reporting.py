@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from weather.data.loader import BatchLoader, check_finite
-from weather.errors import TrainingError
+from weather.data.loader import BatchLoader
 from weather.runtime.device import Device
 from weather.runtime.logs import RunLog, duration
 from weather.runtime.ranks import Ranks
 from weather.runtime.run_folder import git_commit
 from weather.strategies.base import Strategy
-from weather.training.checkpoint import Checkpoint, Progress, complete_checkpoints
+from weather.training.checkpoint import Checkpoint, Progress
 from weather.training.monitor import Reading, Stopwatch
 from weather.training.preparation import Prepared, changed_keys
 from weather.training.schedule import learning_rate
@@ -45,6 +41,8 @@ class Reporter:
         facts: dict[str, Any] = {
             "step": progress.step,
             "world_size": self.ranks.world_size,
+            "device": self.device.name,
+            "precision": self.device.precision,
             "strategy": strategy.name,
             "commit": git_commit() if self.log.speaks else None,
             "parameters": cost.parameters,
@@ -78,6 +76,10 @@ class Reporter:
             self.log.say(f"resumes at step {progress.step} from {resume_point.path}")
             for key, (before, now) in changed.items():
                 self.log.say(f"  {key} was {before!r}, is now {now!r}")
+        if config.training.warmup_steps >= length.total_steps:
+            text = f"the learning rate never reaches its peak: warmup_steps {config.training.warmup_steps} of "
+            self.log.event("warning", step=progress.step, what=text + f"{length.total_steps} steps")
+            self.log.say(f"warning: {text}{length.total_steps} steps")
         self.log.start_progress(length.total_steps, progress.step)
 
     def step(self, reading: Reading) -> None:
@@ -87,7 +89,7 @@ class Reporter:
             return
         steps, self.logged_step = reading.step - self.logged_step, reading.step
         waited, self.loader.waited_seconds = self.loader.waited_seconds, 0.0
-        seconds = self.watch.stretch(steps)
+        seconds = self.watch.stretch(steps, reading.time)
         batch = config.training.batch_size
         rate = length.flops_per_step * steps / seconds / self.ranks.world_size
         peak = self.device.peak_flops
@@ -114,7 +116,7 @@ class Reporter:
         """Log an evaluation."""
         self.log.event("validation", step=progress.step, epoch=progress.epoch, **scores)
         self.log.say(
-            f"validation at step {progress.step}: loss {scores['loss']:.4f}, standardised RMSE {scores['rmse']:.4f}, "
+            f"validation at step {progress.step}: loss {_plain(scores['loss'])}, standardised RMSE {scores['rmse']:.4f}, "
             f"MAE {scores['mae']:.4f}, {scores['samples']} samples"
         )
 
@@ -135,25 +137,5 @@ class Reporter:
         return f"lead {lead:g} h{wavers}"
 
 
-def explain_nonfinite(reading: Reading, prepared: Prepared, batch: np.ndarray, checkpoints: Path) -> None:
-    """Find out why a step was not finite, and raise it.
-
-    Args:
-        batch: [batch size] sample positions of the step.
-
-    Raises:
-        DataError: a state of the batch holds a value that is not finite.
-        TrainingError: the data are finite, so it is the training that diverged.
-    """
-    samples = prepared.training
-    states = np.unique(np.concatenate([samples.states(int(position)) for position in batch]))
-    check_finite(prepared.archive, samples.split, states.tolist())
-    saved = complete_checkpoints(checkpoints)
-    first_states = ", ".join(samples.split.describe(int(samples.starts[position])) for position in batch[:4])
-    raise TrainingError(
-        f"loss {reading.loss}, gradient norm {reading.grad_norm} at step {reading.step}",
-        where=f"samples that start at {first_states}" + (" and others" if len(batch) > 4 else ""),
-        rule="the data are finite, so the training diverged; "
-        + (f"last good checkpoint: {saved[-1].path}" if saved else "there is no checkpoint yet"),
-        fix="lower training.learning_rate, lengthen warmup_steps, or set model.qk_norm",
-    )
+def _plain(number: float | None) -> str:
+    return "not finite" if number is None else f"{number:.4f}"

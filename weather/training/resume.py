@@ -6,20 +6,24 @@ from pathlib import Path
 
 from weather.config.wrapper import ConfigWrapper
 from weather.errors import CheckpointError
-from weather.training.checkpoint import Checkpoint, complete_checkpoints, read_checkpoint
-from weather.training.preparation import changed_identity
+from weather.runtime.run_folder import METRICS_FILE
+from weather.training.budget import RunLength
+from weather.training.checkpoint import Checkpoint, Progress, complete_checkpoints, read_checkpoint
+from weather.training.preparation import Prepared, changed_identity, changed_samples
 
 
-def find_resume_point(folder: Path, resume: str, config: ConfigWrapper) -> Checkpoint | None:
+def find_resume_point(folder: Path, run: Path, resume: str, prepared: Prepared) -> Checkpoint | None:
     """The checkpoint to go on from; None starts at step 0.
 
     Args:
         folder: the run's checkpoints.
+        run: the run's folder, whose records tell whether there were any.
         resume: auto | never | path of a checkpoint.
 
     Raises:
         CheckpointError: `never`, but there are checkpoints that would be mixed up or lost; a path that is no
-            checkpoint; a config under which the checkpoint's step or weights would mean something else.
+            checkpoint; a config or an archive under which the checkpoint's step or weights would mean something else;
+            records of checkpoints that are not there.
     """
     existing = complete_checkpoints(folder)
     if resume == "never":
@@ -32,7 +36,10 @@ def find_resume_point(folder: Path, resume: str, config: ConfigWrapper) -> Check
                 fix="give another experiment.name, or move the folder away",
             )
         return None
-    if resume != "auto":
+    elsewhere = resume != "auto" and Path(resume).resolve().parent != folder.resolve()
+    if elsewhere and existing:
+        chosen = existing[-1]  # the run has begun from that checkpoint and has come further since
+    elif resume != "auto":
         chosen = read_checkpoint(Path(resume))
         newer = [c.path.name for c in existing if c.progress.step > chosen.progress.step]
         if newer:
@@ -45,8 +52,9 @@ def find_resume_point(folder: Path, resume: str, config: ConfigWrapper) -> Check
     elif existing:
         chosen = existing[-1]
     else:
+        _refuse_lost_checkpoints(folder, run)
         return None
-    changed = changed_identity(chosen.config, config)
+    changed = changed_identity(chosen.config, prepared.config) | changed_samples(chosen.samples, prepared)
     if changed:
         key, (before, now) = next(iter(changed.items()))
         raise CheckpointError(
@@ -56,3 +64,28 @@ def find_resume_point(folder: Path, resume: str, config: ConfigWrapper) -> Check
             fix="restore the value, or give another experiment.name",
         )
     return chosen
+
+
+def already_ended(
+    progress: Progress, resume_point: Checkpoint | None, length: RunLength, config: ConfigWrapper
+) -> str | None:
+    """Why there is nothing left to do, if so: all steps are made, or the same time budget has ended the run before."""
+    if progress.step >= length.total_steps:
+        return length.reason
+    if resume_point is not None and progress.ended == "time_budget":
+        granted = resume_point.config["training"]["time_budget_hours"]
+        if config.training.time_budget_hours == granted:
+            return "time_budget"
+    return None
+
+
+def _refuse_lost_checkpoints(folder: Path, run: Path) -> None:
+    """A run that has saved before must not begin anew because its checkpoints were moved or purged."""
+    records = run / METRICS_FILE
+    if records.exists() and '"event": "checkpoint"' in records.read_text(encoding="utf-8"):
+        raise CheckpointError(
+            "the run has saved checkpoints, but none is here",
+            where=folder,
+            rule=f"{records} records them, and a run never starts over silently",
+            fix="bring them back, set training.checkpoint_dir, or give another experiment.name",
+        )

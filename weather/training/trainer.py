@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,42 +13,24 @@ import torch
 from weather.config.wrapper import ConfigWrapper
 from weather.data.loader import Batch
 from weather.data.order import global_batch, rank_share
-from weather.errors import EXIT_COMPLETE, EXIT_STOPPED
+from weather.errors import LaunchError
 from weather.runtime.device import choose_device
 from weather.runtime.logs import RunLog
 from weather.runtime.ranks import find_ranks, on_first_rank, start_process_group
-from weather.runtime.run_folder import RunLock, write_config, write_environment
+from weather.runtime.run_folder import hold, write_config, write_environment
 from weather.runtime.seeds import seed_step
 from weather.runtime.stop import StopSignals
 from weather.strategies import find_strategy
 from weather.training.assembly import assemble
 from weather.training.checkpoint import CheckpointStore, Progress
+from weather.training.failures import explain_nonfinite, readable_failure, refuse_endless_skips
 from weather.training.loss import weighted_mean_squared_error
 from weather.training.monitor import Monitor, Reading, Requests, Stopwatch
 from weather.training.preparation import checkpoint_folder, checkpoint_limit, prepare, run_folder
-from weather.training.reporting import Reporter, explain_nonfinite
-from weather.training.resume import find_resume_point
+from weather.training.reporting import Reporter
+from weather.training.result import TrainingResult
+from weather.training.resume import already_ended, find_resume_point
 from weather.training.schedule import learning_rate
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """How a call of `train` ended.
-
-    Attributes:
-        reason: complete | max_steps | flops_budget | time_budget | signal.
-        step: completed steps.
-        validation_loss: of the last evaluation, if there was one.
-    """
-
-    reason: str
-    step: int
-    validation_loss: float | None
-
-    @property
-    def exit_status(self) -> int:
-        """0: the run is complete; 75: stopped in good order, start it again to go on."""
-        return EXIT_STOPPED if self.reason == "signal" else EXIT_COMPLETE
 
 
 class WeatherTrainer:
@@ -94,46 +76,62 @@ class WeatherTrainer:
         self.length = self.prepared.length
         self.folder = run_folder(self.config)
         self.store = CheckpointStore(checkpoint_folder(self.config), limit)
-        self.resume_point = on_first_rank(lambda: find_resume_point(self.store.folder, resume, self.config))
+        # Held until `train` ends: nobody may move the run's newest checkpoint once it is chosen.
+        self.locks = contextlib.ExitStack()
+        on_first_rank(lambda: hold(self.locks, self.folder, self.store.folder))
+        self.resume_point = on_first_rank(
+            lambda: find_resume_point(self.store.folder, self.folder, resume, self.prepared)
+        )
         self.progress = self.resume_point.progress if self.resume_point else Progress()
         self.strategy = strategy_class(self.config, self.device, self.ranks)
         self.log = RunLog(self.folder, self.config, speaks=self.ranks.first)
         self.stop_reason: str | None = None
 
-    def train(self) -> TrainingResult:
+    def train(self, signals: StopSignals | None = None) -> TrainingResult:
         """Train to the end of the run, or to a stop signal.
+
+        Args:
+            signals: where stop signals have been collected since the start of the process, if somebody did.
 
         Raises:
             DataError: a sample holds values that are not finite, or cannot be read.
-            TrainingError: the loss or the gradient is not finite.
-            LaunchError: another process holds the run.
+            TrainingError: the loss or the gradient is not finite, or memory is short.
+            LaunchError: another rank failed, or the run's folder cannot be written.
         """
-        ended = self._already_ended()
-        if ended:
-            self.log.say(f"run '{self.config.experiment.name}' is complete at step {self.progress.step} ({ended})")
-            return TrainingResult(ended, self.progress.step, self.progress.validation_loss)
-        lock = RunLock(self.folder)
-        on_first_rank(lock.acquire)
-        with StopSignals() as signals:
-            try:
-                self._set_up()
-                self._loop(signals)
-                return self._finish()
-            except Exception as error:
-                reason = self.stop_reason or "error"
-                self.log.event("stop", step=self.progress.step, reason=reason, error=f"{type(error).__name__}: {error}")
+        with self.locks:
+            ended = already_ended(self.progress, self.resume_point, self.length, self.config)
+            if ended:
+                self.log.say(f"run '{self.config.experiment.name}' is complete at step {self.progress.step} ({ended})")
+                return TrainingResult(ended, self.progress.step, self.progress.validation_loss)
+            if signals is not None:
+                return self._train(signals)
+            with StopSignals() as own_signals:
+                return self._train(own_signals)
+
+    def _train(self, signals: StopSignals) -> TrainingResult:
+        try:
+            self._set_up()
+            self._loop(signals)
+            return self._finish()
+        except Exception as error:
+            known = readable_failure(error, self.progress.step)
+            text = f"{type(known).__name__}: {known}"
+            with contextlib.suppress(LaunchError):  # the records may be what cannot be written
+                self.log.event("stop", step=self.progress.step, reason=self.stop_reason or "error", error=text)
+            if known is error:
                 raise
-            finally:
-                self._close()
-                lock.release()
+            raise known from error
+        finally:
+            self._close()
+
+    def _record_start(self) -> None:
+        write_config(self.folder, self.config)
+        write_environment(self.folder, self.ranks, self.device)
+        self.log.open(self.progress.step)
 
     def _set_up(self) -> None:
         """Model, optimizer, loaders, log; then the checkpoint, if there is one."""
-        if self.ranks.first:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_config(self.folder, self.config)
-            write_environment(self.folder, self.ranks, self.device)
-        self.log.open(self.progress.step)
+        on_first_rank(self._record_start)
         self.run = assemble(self.prepared, self.strategy, self.resume_point)
         self.monitor = Monitor(self.device, self.ranks.world_size)
         self.watch = Stopwatch(self.progress.seconds)
@@ -147,6 +145,7 @@ class WeatherTrainer:
         self.last_save = time.monotonic()
         self.evaluated_step = self.saved_step = self.progress.step
         self.save_requested = False
+        self.skipped_steps, self.evaluation_seconds, self.save_seconds = 0, 0.0, 0.0
         while self.progress.step < self.length.total_steps and self.stop_reason is None:
             step = self.progress.step
             seed_step(self.config.training.seed, step, self.ranks.rank)
@@ -204,8 +203,8 @@ class WeatherTrainer:
         if not self.ranks.first:
             return Requests(stop=signals.received is not None)
         budget, minutes = self.config.training.time_budget_hours, self.config.training.save_every_minutes
-        # The decision is read one step late, so a step is held in reserve.
-        reserve = 2 * self.watch.seconds_per_step
+        # The decision is read one step late, and the run still has to be evaluated and saved.
+        reserve = 2 * self.watch.seconds_per_step + self.evaluation_seconds + self.save_seconds
         return Requests(
             stop=signals.received is not None,
             time_over=budget is not None and self.progress.seconds + reserve > budget * 3600,
@@ -220,6 +219,8 @@ class WeatherTrainer:
             self.stop_reason = "nonfinite"
             batch = self._global_batch(reading.step - 1)
             on_first_rank(lambda: explain_nonfinite(reading, self.prepared, batch, self.store.folder))
+        self.skipped_steps = 0 if reading.applied else self.skipped_steps + 1
+        refuse_endless_skips(self.skipped_steps, reading.step)
         self.reporter.step(reading)
         self.save_requested = reading.requests.save
         if reading.requests.stop:
@@ -233,60 +234,64 @@ class WeatherTrainer:
         evaluate = within == 0 and section.eval_frequency > 0 and epoch % section.eval_frequency == 0
         save = within == 0 and section.save_frequency > 0 and epoch % section.save_frequency == 0
         save |= section.save_every_steps > 0 and step % section.save_every_steps == 0
-        if evaluate:
+        last = step == self.length.total_steps
+        if evaluate or last:
             self._evaluate()
-        if save or self.save_requested:
+        if save or last or self.save_requested:
             self._save()
 
     def _evaluate(self) -> None:
         """Scores on the validation split, of the averaged weights if there are."""
         self._judge(self.monitor.read())
-        with self.watch.pause():
+        with self.watch.pause() as pause:
             if self.run.average is not None:
                 self.run.average.swap()
             scores = self.run.validator.run()
             if self.run.average is not None:
                 self.run.average.swap()
         self.progress = dataclasses.replace(self.progress, validation_loss=scores["loss"])
-        self.evaluated_step = self.progress.step
+        self.evaluated_step, self.evaluation_seconds = self.progress.step, pause.seconds
         self.reporter.validation(self.progress, scores)
 
-    def _save(self) -> None:
+    def _save(self, ended: str | None = None) -> None:
         """A checkpoint of this step; only weights whose loss and gradient were seen to be finite are saved."""
         self._judge(self.monitor.read())
+        evaluated = self.evaluated_step == self.progress.step
+        self.progress = dataclasses.replace(
+            self.progress,
+            seconds=self.watch.total(),
+            validation_loss=self.progress.validation_loss if evaluated else None,
+            ended=ended,
+        )
         epoch, within = divmod(self.progress.step, self.length.steps_per_epoch)
         name = f"checkpoint_step_{self.progress.step}" if within else f"checkpoint_epoch_{epoch}"
         facts = {
             "config": self.config.to_dict(),
+            "samples": self.prepared.identity(),
             "strategy": self.strategy.name,
             "world_size": self.ranks.world_size,
         }
         with self.watch.pause() as pause:
             path = self.store.save(name, self.run.state(), self.progress, facts)
         self.saved_step, self.save_requested, self.last_save = self.progress.step, False, time.monotonic()
+        self.save_seconds = pause.seconds
         self.log.event(
             "checkpoint", step=self.progress.step, seconds=pause.seconds, stall_seconds=pause.seconds, path=str(path)
         )
 
     def _finish(self) -> TrainingResult:
-        """Evaluate and save where the end of the run did not coincide with either; say why it ended."""
+        """Evaluate and save where the run stopped before its last step; say why it ended."""
         self._judge(self.monitor.read())
-        reason = self.stop_reason or self.length.reason
-        if self.progress.step == self.length.total_steps and reason == "signal":
-            reason = self.length.reason
-        if reason != "signal" and self.evaluated_step != self.progress.step:
-            self._evaluate()
-        if self.saved_step != self.progress.step:
+        complete = self.progress.step == self.length.total_steps
+        reason = self.length.reason if complete else self.stop_reason or self.length.reason
+        if reason == "time_budget":
+            if self.evaluated_step != self.progress.step:
+                self._evaluate()
+            self._save(ended=reason)
+        elif self.saved_step != self.progress.step:
             self._save()
         self.reporter.stop(self.progress, reason)
         return TrainingResult(reason, self.progress.step, self.progress.validation_loss)
-
-    def _already_ended(self) -> str | None:
-        """Why there is nothing left to do, if so."""
-        if self.progress.step >= self.length.total_steps:
-            return self.length.reason
-        hours = self.config.training.time_budget_hours
-        return "time_budget" if hours is not None and self.progress.seconds >= hours * 3600 else None
 
     def _close(self) -> None:
         if hasattr(self, "run"):

@@ -9,7 +9,7 @@ import torch
 
 from weather.data.loader import BatchLoader, Normalizer
 from weather.data.order import evaluation_share
-from weather.runtime.ranks import sum_over_ranks
+from weather.runtime.ranks import on_first_rank, sum_over_ranks
 from weather.strategies.base import Strategy
 from weather.training.loss import weighted_mean_squared_error
 from weather.training.preparation import Prepared
@@ -50,8 +50,12 @@ class Validator:
         """Scores of the current weights.
 
         Returns:
-            `loss` as in training; area-weighted `mse`, `mae`, `rmse` of standard scores over all channels; and
-            `mse/CHANNEL`, `mae/CHANNEL`, `rmse/CHANNEL` in the channel's physical unit.
+            `loss` as in training; area-weighted `mse`, `mae`, `rmse` of standard scores over all channels;
+            `standardised_rmse/CHANNEL` and `standardised_mae/CHANNEL`; and `mse/CHANNEL`, `mae/CHANNEL`,
+            `rmse/CHANNEL` in the channel's physical unit.
+
+        Raises:
+            DataError: a validation state holds a value that is not finite.
         """
         archive, channels = self.prepared.archive, int(self.prepared.config.model.output_channels)
         errors = ErrorSums(channels, area_weights(archive.latitude), self.device)
@@ -70,15 +74,19 @@ class Validator:
         self.strategy.module.train()
         errors.over_ranks()
         loss = sum_over_ranks(loss) / errors.samples
+        if not torch.isfinite(loss):
+            on_first_rank(lambda: self.prepared.validation.check_finite(archive))
         std = archive.statistics.stds[:channels]
         record: dict[str, Any] = {
             "samples": errors.samples,
-            "loss": loss.item(),
+            "loss": loss.item() if torch.isfinite(loss) else None,
             "mse": float(errors.mse.mean()),
             "mae": float(errors.mae.mean()),
             "rmse": float(np.sqrt(errors.mse.mean())),
         }
         for index, channel in enumerate(archive.channels[:channels]):
+            record[f"standardised_rmse/{channel}"] = float(errors.rmse[index])
+            record[f"standardised_mae/{channel}"] = float(errors.mae[index])
             record[f"rmse/{channel}"] = float(errors.rmse[index] * std[index])
             record[f"mae/{channel}"] = float(errors.mae[index] * std[index])
             record[f"mse/{channel}"] = float(errors.mse[index] * std[index] ** 2)

@@ -8,12 +8,16 @@ a climatology that has seen the evaluated states would be a leak.
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from weather.data.archive import Archive, Split
 from weather.data.order import stratified_subset
 from weather.data.reader import StateReader
+from weather.runtime.ranks import Ranks, sum_over_ranks
 
-LARGEST_SAMPLE = 4096  # states read for the fit: many times what seven coefficients need, whatever the archive's size
+LARGEST_SAMPLE = 1460  # states read for the fit: 200 for each of seven coefficients, whatever the archive's size
+ALONE = Ranks()
+BLOCK_BYTES = 2**26  # of float64 fields in memory at once, unless one state is larger
 DAYS_PER_YEAR = 365.2425
 
 
@@ -45,26 +49,38 @@ def harmonics(time: np.ndarray | None, count: int, *, annual: bool, diurnal: boo
     return np.stack(columns, axis=1)
 
 
-def fit_climatology(archive: Archive) -> Climatology:
-    """Fit the climatology of an archive's training split, one state in memory at a time."""
+def fit_climatology(archive: Archive, *, ranks: Ranks = ALONE, channels: int | None = None) -> Climatology:
+    """Fit the climatology of an archive's training split; every rank reads its share and gets the whole.
+
+    Args:
+        channels: how many of the first channels; None: all.
+    """
     split = archive.splits["train"]
     annual, diurnal = _resolved(split)
-    strata = np.zeros(split.states, np.int64)
-    states = stratified_subset(strata, min(1.0, LARGEST_SAMPLE / split.states))
-    reader = StateReader(split, archive.channel_indices)
-    field = np.empty((1, len(archive.channels), *archive.grid), np.float32)
-    times = split.time[states] if split.time is not None else None
-    terms = harmonics(times, len(states), annual=annual, diurnal=diurnal)
-    sums = np.zeros((terms.shape[1], field.size))
+    chosen = stratified_subset(np.zeros(split.states, np.int64), min(1.0, LARGEST_SAMPLE / split.states))
+    states = chosen[ranks.rank :: ranks.world_size]
+    indices = archive.channel_indices[:channels]
+    reader = StateReader(split, indices)
+    terms = harmonics(
+        split.time[states] if split.time is not None else None, len(states), annual=annual, diurnal=diurnal
+    )
+    block = max(1, BLOCK_BYTES // (8 * len(indices) * archive.grid[0] * archive.grid[1]))
+    fields = np.empty((block, len(indices), *archive.grid), np.float32)
+    # Least squares by its normal equations, which add up over blocks and ranks.
+    products = np.zeros((terms.shape[1], fields[0].size))
     try:
-        for row, state in enumerate(states):
-            reader.read(np.array([state]), field)
-            sums += terms[row][:, None] * field.reshape(1, -1).astype(np.float64)
+        for begin in range(0, len(states), block):
+            rows = slice(begin, min(begin + block, len(states)))
+            piece = fields[: rows.stop - begin]
+            reader.read(states[rows], piece)
+            products += terms[rows].T @ piece.reshape(len(piece), -1).astype(np.float64)
     finally:
         reader.close()
+    squares = sum_over_ranks(torch.from_numpy(terms.T @ terms)).numpy()
+    sum_over_ranks(torch.from_numpy(products))
     # The pseudo-inverse serves also where all states fall on one hour, so that the daily wave is not determined.
-    coefficients = np.linalg.pinv(terms.T @ terms) @ sums
-    return Climatology(coefficients.reshape(-1, *field.shape[1:]), annual=annual, diurnal=diurnal)
+    coefficients = (np.linalg.pinv(squares) @ products).reshape(-1, *fields.shape[1:])
+    return Climatology(coefficients, annual=annual, diurnal=diurnal)
 
 
 def _resolved(split: Split) -> tuple[bool, bool]:

@@ -12,7 +12,7 @@ import torch
 from weather.data.archive import Archive
 from weather.data.loader import BatchLoader, Normalizer, Samples
 from weather.data.order import evaluation_share
-from weather.runtime.ranks import Ranks
+from weather.runtime.ranks import Ranks, on_first_rank
 from weather.verification.climatology import Climatology
 from weather.verification.metrics import ErrorSums, area_weights
 
@@ -39,7 +39,7 @@ class Skill:
     samples: int
 
     def as_dict(self) -> dict[str, Any]:
-        """{channel: {lead hours: {source: {rmse, mae, bias, acc}}}}, in physical units."""
+        """{channel: {lead hours: {source: {rmse, mae, bias, acc}}}}, in physical units; None where not finite."""
         tables = {
             source: {name: getattr(errors, name) for name in ("rmse", "mae", "bias", "acc")}
             for source, errors in self.errors.items()
@@ -47,12 +47,17 @@ class Skill:
         return {
             channel: {
                 f"{self.lead_hours:g}": {
-                    source: {name: float(values[index]) for name, values in table.items()}
+                    source: {name: _number(values[index]) for name, values in table.items()}
                     for source, table in tables.items()
                 }
             }
             for index, channel in enumerate(self.channels)
         }
+
+
+def _number(value: np.floating) -> float | None:
+    """JSON has no word for infinity; a forecast that blew up has null for its scores."""
+    return float(value) if np.isfinite(value) else None
 
 
 def verify(
@@ -70,6 +75,9 @@ def verify(
     """Forecast every sample once over all ranks, and score it beside the baselines.
 
     Persistence says that the last input state stays as it is.
+
+    Raises:
+        DataError: a state holds a value that is not finite.
     """
     normalizer = Normalizer(archive.statistics, device)
     weights = area_weights(archive.latitude)
@@ -80,7 +88,7 @@ def verify(
         for batch in loader.batches(share for share in shares if share.size):
             truth, last = batch.fields[:, -1, :output_channels], batch.fields[:, -2, :output_channels]
             usual_states = climatology.at(target_times(samples, batch.positions), len(batch.positions))
-            usual = torch.from_numpy(usual_states[:, :output_channels]).to(device)
+            usual = torch.from_numpy(usual_states).to(device)
             with torch.no_grad():
                 predicted = normalizer.restore(forecast(normalizer.normalize(batch.fields[:, :-1])).float())
             for source, field in zip(SOURCES, (predicted, last, usual), strict=True):
@@ -89,6 +97,8 @@ def verify(
         loader.close()
     for sums in errors.values():
         sums.over_ranks()
+    if not np.isfinite(errors["persistence"].mse).all():  # no model is in it, so it is the data
+        on_first_rank(lambda: samples.check_finite(archive))
     return Skill(
         lead_hours=samples.split.step_hours * samples.dt,
         channels=archive.channels[:output_channels],
