@@ -171,6 +171,26 @@ def test_impossible_value_is_refused_by_key_and_value(key: str, value: Any) -> N
 
 
 @pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (
+            {"num_layers": 1, "stochastic_depth": 0.1},
+            "stochastic_depth grows from 0 at the first block.*needs 2 blocks",
+        ),
+        (
+            {"embed_dim": 8, "num_heads": 2, "mlp_ratio": 0.05},
+            "mlp_ratio 0.05 leaves the MLP of 8 dims no hidden width",
+        ),
+    ],
+)
+def test_model_without_what_is_asked_of_it_is_refused(model: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ConfigWrapper({"model": model})
+    assert value_of("stochastic_depth", 0.1) == 0.1
+    assert ConfigWrapper({"model": {"num_layers": 1, "stochastic_depth": 0}}).model.num_layers == 1
+
+
+@pytest.mark.parametrize(
     ("written", "meant"),
     [("bf16-mixed", "bf16"), ("16-mixed", "fp16"), ("32-true", "fp32"), (32, "fp32"), ("32", "fp32"), ("fp16", "fp16")],
 )

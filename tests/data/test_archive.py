@@ -14,6 +14,7 @@ import pytest
 
 from tests.archives import WrittenArchive, write_archive
 from weather.data.archive import open_archive, open_split, select_channels
+from weather.data.statistics import Statistics, write_statistics
 from weather.data.year_file import read_header
 from weather.errors import ConfigError, DataError
 
@@ -410,6 +411,18 @@ def test_channels_by_name_and_index_in_any_order(make_archive: MakeArchive, want
     whole = open_archive(written.section())
     assert archive.statistics.means.tolist() == whole.statistics.means[list(indices)].tolist()
     assert archive.statistics.stds.tolist() == whole.statistics.stds[list(indices)].tolist()
+
+
+def test_a_constant_channel_can_be_left_out(make_archive: MakeArchive) -> None:
+    written = make_archive()
+    whole = open_archive(written.section())
+    stds = whole.statistics.stds.copy()
+    stds[1] = 0.0
+    write_statistics(written.folder, Statistics(whole.statistics.means, stds))
+    archive = open_archive(written.section(channels=["z500", "t2m"]))
+    assert archive.statistics.stds.tolist() == stds[[2, 0]].tolist()
+    with pytest.raises(DataError, match="channel 'u10' has standard deviation 0"):
+        open_archive(written.section())
 
 
 def test_units_follow_the_selected_channels(make_archive: MakeArchive) -> None:

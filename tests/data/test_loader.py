@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 import time
@@ -426,6 +427,19 @@ def test_only_selected_channels_are_checked(make_archive: MakeArchive) -> None:
     archive = open_archive(written.section(channels=["z500", "u10"]))
     with pytest.raises(DataError, match="channel 'u10' at \\[0, 0\\], one of 32 values"):
         check_finite(archive, archive.splits["train"], [0])
+
+
+def test_every_state_of_the_samples_is_checked(make_archive: MakeArchive) -> None:
+    written = make_archive(files=FILES)
+    archive = open_archive(written.section())
+    samples = samples_of(written)
+    samples.check_finite(archive)
+    last = FILES["train"][-1] - 1  # no sample starts there: it is only a target
+    with h5py.File(written.path(number=len(FILES["train"]) - 1), "r+") as file:
+        file["fields"][last, 1, 2, 5] = np.inf
+    with pytest.raises(DataError, match=rf"time index {last} .* inf in channel 'u10' at \[2, 5\]"):
+        samples.check_finite(archive)
+    dataclasses.replace(samples, starts=samples.starts[:-1]).check_finite(archive)
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 33, 34, 100])

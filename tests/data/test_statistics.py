@@ -157,6 +157,15 @@ def test_std_that_is_not_positive(tmp_path: Path, std: float) -> None:
     assert str(tmp_path / "stats" / STANDARD_DEVIATIONS_FILE) in str(error.value)
 
 
+def test_std_of_a_channel_that_is_not_used_does_not_matter(tmp_path: Path) -> None:
+    write(tmp_path, MEANS, np.array([15.0, 0.0, 3e3]))
+    statistics = read_statistics(tmp_path, CHANNELS, (2, 0))
+    np.testing.assert_array_equal(statistics.means, MEANS[[2, 0]])
+    np.testing.assert_array_equal(statistics.stds, STDS[[2, 0]])
+    with pytest.raises(DataError, match="channel 'u10' has standard deviation 0;"):
+        read_statistics(tmp_path, CHANNELS, (2, 1))
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", [MEANS_FILE, STANDARD_DEVIATIONS_FILE])
 def test_values_that_are_not_finite(tmp_path: Path, bad: float, name: str) -> None:

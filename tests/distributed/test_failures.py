@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
 
-from tests.distributed.runs import Workplace
+from tests.distributed.runs import Workplace, descendants
+
+
+@contextlib.contextmanager
+def altered(path: Path, index: tuple[int, int, int, int]) -> Iterator[None]:
+    """A NaN in a year file, for a while."""
+    with h5py.File(path, "r+") as file:
+        good = file["fields"][index]
+        file["fields"][index] = np.nan
+    try:
+        yield
+    finally:
+        with h5py.File(path, "r+") as file:
+            file["fields"][index] = good
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_nan_in_the_data_is_named(workplace: Workplace, ranks: int) -> None:
     """A value that the sampling at the start does not see is found in the step that meets it."""
-    path = workplace.folder / "archive/train/part_0.h5"
-    with h5py.File(path, "r+") as file:
-        good = file["fields"][5]
-        file["fields"][5, 1, 3, 7] = np.nan
-    try:
+    with altered(workplace.folder / "archive/train/part_0.h5", (5, 1, 3, 7)):
         output = workplace.run(f"nan_{ranks}", status=1, ranks=ranks)
-    finally:
-        with h5py.File(path, "r+") as file:
-            file["fields"][5] = good
     assert "DataError" in output
     assert "part_0.h5, dataset 'fields', time index 5" in output
     assert "nan in channel 'u10' at [3, 7]" in output
@@ -48,3 +62,40 @@ def test_strategy_needs_its_world(workplace: Workplace) -> None:
 def test_devices_must_agree_with_the_launcher(workplace: Workplace) -> None:
     output = workplace.run("devices", status=1, options=("--devices", "2"))
     assert "torchrun --nnodes 1 --nproc-per-node 2" in output
+
+
+def test_nan_in_validation_data_is_named(workplace: Workplace) -> None:
+    with altered(workplace.folder / "archive/valid/part_0.h5", (3, 0, 2, 2)):
+        output = workplace.run("nan_valid", status=1)
+    assert "DataError" in output and "valid/part_0.h5, dataset 'fields', time index 3" in output
+
+
+def test_one_rank_that_fails_ends_the_others_with_a_line(workplace: Workplace) -> None:
+    """A rank is killed in mid-run: the other says so, and the run goes on when it is started again."""
+    process = workplace.start("lonely", "epochs=400", "save_every_steps=2", ranks=2)
+    workplace.wait_for_step(process, "lonely", 4)
+    rank_1 = next(pid for pid in descendants(process.pid) if b"RANK=1\0" in Path(f"/proc/{pid}/environ").read_bytes())
+    os.kill(rank_1, signal.SIGKILL)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode != 0
+    stop = workplace.records("lonely", "stop")
+    assert not stop or "another rank failed or was lost" in stop[-1]["error"], output
+    assert "resumes at step" in workplace.run("lonely", "max_steps=30", ranks=2)
+
+
+def test_full_disk_is_a_line(workplace: Workplace) -> None:
+    """A file size limit stands in for a full disk: the checkpoint cannot be written, the earlier one stays whole."""
+    workplace.run("full", "max_steps=2")
+    limited = ["bash", "-c", 'ulimit -f 24; exec "$@"', "limited", *workplace.command("full", "max_steps=4")]
+    done = subprocess.run(limited, cwd=workplace.folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "cannot write" in done.stderr and "Traceback" not in done.stderr, done.stderr
+    assert "resumes at step 2" in workplace.run("full", "max_steps=4")
+
+
+def test_compiled_blocks_walk_the_same_losses(workplace: Workplace) -> None:
+    if shutil.which("g++") is None and shutil.which("c++") is None:
+        pytest.skip("torch.compile on CPU needs a C++ compiler")
+    workplace.run("eager", "max_steps=4")
+    workplace.run("compiled", "max_steps=4", "compile=blocks")
+    assert workplace.losses("compiled") == pytest.approx(workplace.losses("eager"), abs=1e-6)

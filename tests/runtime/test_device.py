@@ -44,8 +44,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(monkeypatch)
 
 
-def rank(local_rank: int, local_world_size: int) -> Ranks:
-    return Ranks(local_rank, local_world_size, local_rank, local_world_size, "torchrun")
+def rank(local_rank: int, local_world_size: int, launcher: str = "torchrun") -> Ranks:
+    return Ranks(local_rank, local_world_size, local_rank, local_world_size, launcher)
 
 
 # --- CPU ---
@@ -132,9 +132,19 @@ def test_with_all_devices_visible_a_rank_takes_its_own(machine: Machine, kind: s
     assert machine.current == [torch.device("cuda", 3)]
 
 
-def test_a_task_that_sees_one_device_takes_that(machine: Machine) -> None:
+@pytest.mark.parametrize("launcher", ["SLURM", "OpenMPI", "PMI"])
+def test_a_task_that_sees_one_device_takes_that(machine: Machine, launcher: str) -> None:
     machine.has("rocm", visible=1)
-    assert choose_device("rocm", "auto", rank(5, 8)).torch_device == torch.device("cuda", 0)
+    assert choose_device("rocm", "auto", rank(5, 8, launcher)).torch_device == torch.device("cuda", 0)
+
+
+@pytest.mark.parametrize("launcher", ["torchrun", "deepspeed"])
+def test_ranks_that_see_the_same_device_do_not_share_it(machine: Machine, launcher: str) -> None:
+    machine.has("cuda", visible=1)
+    with pytest.raises(LaunchError, match="local rank 1 has no device: 1 visible, 2 local ranks"):
+        choose_device("cuda", "auto", rank(1, 2, launcher))
+    assert not machine.current
+    assert choose_device("cuda", "auto", rank(0, 1, launcher)).torch_device == torch.device("cuda", 0)
 
 
 @pytest.mark.parametrize("visible", [0, 2])

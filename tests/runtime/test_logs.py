@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import resource
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -11,9 +13,11 @@ from typing import Any
 import pytest
 
 from weather.config.wrapper import ConfigWrapper
-from weather.runtime.logs import RunLog, duration
+from weather.errors import LaunchError
+from weather.runtime.logs import SUPERSEDED_FILE, RunLog, duration
 from weather.runtime.run_folder import METRICS_FILE
 
+ROOT = Path(__file__).resolve().parents[2]
 RECORD = {
     "step": 10,
     "epoch": 0.5,
@@ -31,8 +35,12 @@ def run_log(folder: Path, *, speaks: bool = True, **logging: Any) -> RunLog:
     return RunLog(folder, ConfigWrapper({"experiment": {"name": "one"}, "logging": logging}), speaks=speaks)
 
 
-def records(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / METRICS_FILE).read_text().splitlines()]
+def records(folder: Path, name: str = METRICS_FILE) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / name).read_text().splitlines()]
+
+
+def events_and_steps(folder: Path, name: str = METRICS_FILE) -> list[tuple[str, int | None]]:
+    return [(record["event"], record.get("step")) for record in records(folder, name)]
 
 
 # --- metrics.jsonl ---
@@ -51,7 +59,7 @@ def test_events_are_lines_that_can_be_read_at_once(tmp_path: Path) -> None:
     log.close()
 
 
-def test_a_resume_drops_the_steps_that_will_be_walked_again(tmp_path: Path) -> None:
+def test_a_resume_moves_away_the_steps_that_will_be_walked_again(tmp_path: Path) -> None:
     log = run_log(tmp_path)
     log.open(0)
     log.event("start", step=0)
@@ -67,8 +75,7 @@ def test_a_resume_drops_the_steps_that_will_be_walked_again(tmp_path: Path) -> N
     again.event("resume", step=2)
     again.event("train", step=3)
     again.close()
-    kept = [(record["event"], record.get("step")) for record in records(tmp_path)]
-    assert kept == [
+    assert events_and_steps(tmp_path) == [
         ("start", 0),
         ("train", 1),
         ("train", 2),
@@ -78,7 +85,57 @@ def test_a_resume_drops_the_steps_that_will_be_walked_again(tmp_path: Path) -> N
         ("resume", 2),
         ("train", 3),
     ]
+    assert events_and_steps(tmp_path, SUPERSEDED_FILE) == [("train", 3), ("validation", 3)]
+    assert {path.name for path in tmp_path.iterdir()} == {METRICS_FILE, SUPERSEDED_FILE}, "nothing partial is left"
+
+
+def test_what_each_resume_moves_away_is_kept(tmp_path: Path) -> None:
+    for start, loss in enumerate((0.5, 0.25)):
+        log = run_log(tmp_path)
+        log.open(1)
+        for step in (1, 2, 3)[min(start, 1) :]:
+            log.event("train", step=step, loss=loss)
+        log.close()
+    log = run_log(tmp_path)
+    log.open(2)
+    log.close()
+    assert events_and_steps(tmp_path) == [("train", 1), ("train", 2)]
+    superseded = [(record["step"], record["loss"]) for record in records(tmp_path, SUPERSEDED_FILE)]
+    assert superseded == [(2, 0.5), (3, 0.5), (3, 0.25)]
+
+
+def test_a_resume_that_walks_nothing_again_moves_nothing(tmp_path: Path) -> None:
+    for _ in range(2):
+        log = run_log(tmp_path)
+        log.open(1)
+        log.event("train", step=1)
+        log.close()
     assert [path.name for path in tmp_path.iterdir()] == [METRICS_FILE]
+
+
+def test_records_that_cannot_be_opened_are_a_message(tmp_path: Path) -> None:
+    (tmp_path / METRICS_FILE).mkdir()
+    with pytest.raises(LaunchError, match=rf"{METRICS_FILE}: cannot write .*disk's space and permissions"):
+        run_log(tmp_path).open(0)
+
+
+def test_a_record_that_finds_the_disk_full_is_a_message(tmp_path: Path) -> None:
+    log = run_log(tmp_path)
+    log.open(0)
+    log.event("train", step=1)
+    # No file of this process may grow beyond 200 bytes, as on a disk that is full.
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, hard))
+    try:
+        with pytest.raises(LaunchError, match=rf"{METRICS_FILE}: cannot write .*disk's space"):
+            log.event("train", step=2, text="x" * 400)
+        log.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    again = run_log(tmp_path)
+    again.open(2)
+    again.close()
+    assert records(tmp_path) == [{"event": "train", "step": 1}], "what was said before is kept, the torn line is not"
 
 
 @pytest.mark.parametrize("torn", ['{"event": "train", "st', '{"event": "train", "step": 2}\n{"e', "\0\0\0\0"])
@@ -107,6 +164,43 @@ def test_other_ranks_say_and_write_nothing(tmp_path: Path, capsys: pytest.Captur
 
 
 # --- console ---
+
+TALKER = """
+import sys
+from pathlib import Path
+from tests.runtime.test_logs import RECORD, run_log
+log = run_log(Path(sys.argv[1]))
+log.open(0)
+log.start_progress(100, 0)
+log.say("ready")
+sys.stdin.readline()
+for step in range(1, 4):
+    log.say("a line")
+    log.train(RECORD | {"step": step}, 100, 1.0)
+log.close()
+"""
+
+
+def test_a_reader_who_goes_away_does_not_end_a_run(tmp_path: Path) -> None:
+    # `python -m weather.train | head` and a terminal that is closed do this.
+    process = subprocess.Popen(
+        [sys.executable, "-c", TALKER, str(tmp_path)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None and process.stdin is not None and process.stderr is not None
+    assert process.stdout.readline() == "ready\n"
+    process.stdout.close()
+    process.stdin.write("go on\n")
+    process.stdin.close()
+    complaints = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(60) == 0
+    assert complaints == ""
+    assert [record["step"] for record in records(tmp_path)] == [1, 2, 3]
 
 
 def test_without_a_terminal_there_are_plain_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,11 +13,11 @@ import torch.distributed as dist
 from weather.errors import ConfigError, LaunchError
 from weather.runtime.ranks import (
     Ranks,
-    barrier,
     expand_tasks_per_node,
     find_ranks,
     first_host,
     on_first_rank,
+    rank_was_lost,
     start_process_group,
     sum_over_ranks,
 )
@@ -331,7 +331,19 @@ def test_a_process_alone_needs_no_group() -> None:
     values = torch.tensor([1.0, 2.0])
     assert sum_over_ranks(values) is values
     assert values.tolist() == [1.0, 2.0]
-    barrier()
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"),
+    [
+        (RuntimeError("[gloo/transport/tcp/pair.cc:537] Connection closed by peer"), True),
+        (dist.DistBackendError("NCCL error"), True),
+        (RuntimeError("shapes do not match"), False),
+        (ValueError("gloo"), False),
+    ],
+)
+def test_the_loss_of_a_rank_is_recognised(error: Exception, lost: bool) -> None:
+    assert rank_was_lost(error) is lost
 
 
 def test_ranks_that_cannot_meet_say_where_they_tried(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -24,6 +25,7 @@ from weather.runtime.run_folder import (
     ENVIRONMENT_FILE,
     RunLock,
     git_commit,
+    hold,
     json_line,
     read_config,
     write_config,
@@ -93,6 +95,28 @@ def test_a_folder_that_cannot_be_made_is_a_message(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file in the way")
     with pytest.raises(WeatherError, match="runs"):
         RunLock(tmp_path / "runs" / "one").acquire()
+
+
+def test_folders_are_held_together_or_not_at_all(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    with contextlib.ExitStack() as locks:
+        hold(locks, first, second)
+        for folder in (first, second):
+            with pytest.raises(LaunchError, match=f"held by process {os.getpid()}"):
+                RunLock(folder).acquire()
+    taken = RunLock(second)
+    taken.acquire()
+    with pytest.raises(LaunchError, match="held by"), contextlib.ExitStack() as locks:
+        hold(locks, first, second)
+    taken.release()
+    with contextlib.ExitStack() as locks:
+        hold(locks, first, second)
+
+
+def test_a_config_that_cannot_be_written_is_a_message(tmp_path: Path) -> None:
+    (tmp_path / CONFIG_FILE).mkdir()
+    with pytest.raises(LaunchError, match=rf"{CONFIG_FILE}: cannot write"):
+        write_config(tmp_path, ConfigWrapper({"experiment": {"name": "one"}}))
 
 
 def test_config_comes_back_as_it_was(tmp_path: Path) -> None:

@@ -22,6 +22,26 @@ with StopSignals() as signals:
 """
 
 
+HUNG_UP = """
+import os, signal
+from weather.runtime.stop import StopSignals
+with StopSignals() as signals:
+    os.kill(os.getpid(), signal.SIGHUP)
+    print(signals.received, flush=True)
+"""
+
+
+def test_what_schedulers_and_terminals_send_is_handled() -> None:
+    assert set(HANDLED) == {signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2}
+
+
+@pytest.mark.parametrize(("before", "received"), [("", "SIGHUP"), ("nohup", "None")])
+def test_a_closed_terminal_stops_a_run_unless_nohup_says_otherwise(before: str, received: str) -> None:
+    command = [*before.split(), sys.executable, "-c", HUNG_UP]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (process.returncode, process.stdout) == (0, received + "\n")
+
+
 @pytest.mark.parametrize("number", HANDLED)
 def test_a_signal_is_remembered_and_ends_nothing(number: signal.Signals) -> None:
     before = {handled: signal.getsignal(handled) for handled in HANDLED}

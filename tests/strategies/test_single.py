@@ -11,7 +11,7 @@ from torch import nn
 from weather.config.wrapper import ConfigWrapper
 from weather.runtime.device import choose_device
 from weather.runtime.ranks import Ranks
-from weather.strategies.base import StepResult
+from weather.strategies.base import BatchPlan, StepResult
 from weather.strategies.single import SingleProcess
 from weather.training.optimizer import build_optimizer
 
@@ -32,10 +32,10 @@ def samples() -> tuple[torch.Tensor, torch.Tensor]:
 
 def train_step(strategy: SingleProcess, rate: float = 1e-2, max_norm: float = 0.0) -> StepResult:
     inputs, targets = samples()
-    size = len(inputs) // strategy.accumulation
-    for micro in range(strategy.accumulation):
+    size = len(inputs) // strategy.batches.accumulation
+    for micro in range(strategy.batches.accumulation):
         part = slice(micro * size, (micro + 1) * size)
-        with strategy.microbatch(is_last=micro == strategy.accumulation - 1):
+        with strategy.microbatch(is_last=micro == strategy.batches.accumulation - 1):
             strategy.backward((strategy.module(inputs[part]) - targets[part]).square().mean())
     return strategy.step(rate, max_norm)
 
@@ -46,7 +46,7 @@ def weights(strategy: SingleProcess) -> torch.Tensor:
 
 def test_accumulation_is_a_matter_of_memory() -> None:
     whole, parts = strategy(), strategy(micro_batch_size=1)
-    assert (whole.accumulation, parts.accumulation) == (1, 4)
+    assert (whole.batches, parts.batches) == (BatchPlan(4, 4, 1), BatchPlan(4, 1, 4))
     norms = [train_step(each).grad_norm.item() for each in (whole, parts)]
     assert norms[0] == pytest.approx(norms[1], rel=1e-5)  # float32 sums in another order
     torch.testing.assert_close(weights(whole), weights(parts), atol=1e-6, rtol=1e-5)

@@ -29,7 +29,7 @@ from weather.training.checkpoint import (
     read_checkpoint,
 )
 
-FACTS = {"config": {"training": {"seed": 1}}, "strategy": "single", "world_size": 1}
+FACTS = {"config": {"training": {"seed": 1}}, "samples": {"means": [0.5]}, "strategy": "single", "world_size": 1}
 
 
 def tensors(seed: int = 0) -> dict[str, torch.Tensor]:
@@ -91,8 +91,16 @@ def test_progress_and_facts_come_back(tmp_path: Path) -> None:
     path = save(CheckpointStore(tmp_path / "runs" / "one", 3), 12, loss=0.125)
     checkpoint = read_checkpoint(path)
     assert checkpoint.progress == Progress(step=12, epoch=1, samples=48, flops=12 * 10**18, validation_loss=0.125)
-    assert (checkpoint.config, checkpoint.strategy, checkpoint.world_size) == (FACTS["config"], "single", 1)
+    assert (checkpoint.config, checkpoint.samples) == (FACTS["config"], FACTS["samples"])
+    assert (checkpoint.strategy, checkpoint.world_size) == ("single", 1)
     assert checkpoint.path == path
+
+
+def test_why_a_run_ended_comes_back(tmp_path: Path) -> None:
+    progress = Progress(step=3, seconds=1.5, ended="time_budget")
+    path = CheckpointStore(tmp_path, 3).save("checkpoint_step_3", tensors(3), progress, FACTS)
+    assert read_checkpoint(path).progress == progress
+    assert read_checkpoint(save(CheckpointStore(tmp_path, 3), 4)).progress.ended is None
 
 
 def test_a_part_can_be_loaded_alone(tmp_path: Path) -> None:
@@ -158,19 +166,35 @@ def test_best_is_the_lowest_validation_loss(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_between_evaluations_is_not_the_best(tmp_path: Path) -> None:
-    # It carries the loss of the last evaluation, but that judged the weights of an earlier step.
+    # Its weights were not judged, so it carries no loss.
     store = CheckpointStore(tmp_path, 1)
     save(store, 100, loss=0.5)
-    save(store, 150, loss=0.5)
+    save(store, 150)
     save(store, 200, loss=0.8)
     assert steps(tmp_path) == [100, 200]
 
 
+def test_of_equals_the_first_is_the_best(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path, 1)
+    for step, loss in [(100, 0.5), (150, 0.5), (200, 0.8)]:
+        save(store, step, loss=loss)
+    assert steps(tmp_path) == [100, 200]
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("-inf")])
 @pytest.mark.parametrize("when", [1, 3])
-def test_a_loss_that_is_no_number_is_never_the_best(tmp_path: Path, when: int) -> None:
+def test_a_loss_that_is_no_number_is_never_the_best(tmp_path: Path, when: int, loss: float) -> None:
     store = CheckpointStore(tmp_path, 0)
     for step in (1, 2, 3):
-        save(store, step, loss=float("nan") if step == when else 0.5 + 0.1 * step)
+        path = save(store, step, loss=0.5 + 0.1 * step)
+        if step == when:  # a save refuses it, for JSON has no word for it
+            state = json.loads((path / STATE_FILE).read_text())
+            state["progress"]["validation_loss"] = loss
+            (path / STATE_FILE).write_text(json.dumps(state))
+    read = {
+        checkpoint.progress.step: checkpoint.progress.validation_loss for checkpoint in complete_checkpoints(tmp_path)
+    }
+    assert str(read[when]) == str(loss)
     best = best_checkpoint(complete_checkpoints(tmp_path))
     assert best is not None
     assert best.progress.step == (2 if when == 1 else 1)
@@ -215,7 +239,9 @@ def test_what_a_killed_process_left_is_written_over(tmp_path: Path) -> None:
         "[]",
         "{}",
         json.dumps({"progress": {"steps": 1}} | FACTS),
-        json.dumps({"progress": {"step": 1}, "config": {}, "strategy": "single", "world_size": "two"}),
+        json.dumps({"progress": {"step": 1}} | FACTS | {"world_size": "two"}),
+        json.dumps({"progress": {"step": 1}} | FACTS | {"samples": None}),
+        json.dumps({"progress": {"step": 1}} | {key: FACTS[key] for key in FACTS if key != "samples"}),
     ],
 )
 def test_a_damaged_state_is_named(tmp_path: Path, text: str) -> None:
@@ -223,6 +249,63 @@ def test_a_damaged_state_is_named(tmp_path: Path, text: str) -> None:
     (path / STATE_FILE).write_text(text)
     with pytest.raises(CheckpointError, match=f"checkpoint_step_1.*{STATE_FILE} is damaged"):
         read_checkpoint(path)
+
+
+def test_a_damaged_checkpoint_is_named_and_passed_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = CheckpointStore(tmp_path, 0)
+    for step in (1, 2, 3):
+        save(store, step)
+    capsys.readouterr()
+    (tmp_path / "checkpoint_step_3" / STATE_FILE).write_text("{")
+    (tmp_path / "checkpoint_step_1" / STATE_FILE).unlink()
+    assert steps(tmp_path) == [2]
+    said = capsys.readouterr()
+    assert said.out == ""
+    lines = sorted(said.err.splitlines())
+    assert len(lines) == 2
+    for line, step in zip(lines, (1, 3), strict=True):
+        assert line.startswith("warning: ")
+        assert f"checkpoint_step_{step}: {STATE_FILE} is damaged" in line
+        assert "passed over" in line
+
+
+def test_rotation_leaves_a_damaged_checkpoint_to_the_user(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path, 1)
+    (save(store, 1) / STATE_FILE).write_text("{")
+    for step in (2, 3):
+        save(store, step)
+    assert steps(tmp_path) == [3]
+    assert (tmp_path / "checkpoint_step_1" / MARKER).exists()
+    assert not (tmp_path / "checkpoint_step_2").exists()
+
+
+OTHERS = [
+    "checkpoint_epoch_5_export",
+    "checkpoint_best",
+    "checkpoint_step_",
+    "my_checkpoint_step_1",
+    "checkpoint_step_1.old",
+]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_save_clears_away_only_what_bears_a_name_of_its_own(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "weights.pt").write_text("exported by a user")
+    leftovers = ["checkpoint_step_1", "checkpoint_epoch_5", "checkpoint_epoch_5.partial", "checkpoint_step_7.replaced"]
+    for leftover in leftovers:
+        (tmp_path / leftover).mkdir()
+    save(CheckpointStore(tmp_path, 1), 9)
+    assert (tmp_path / name / "weights.pt").read_text() == "exported by a user"
+    assert {path.name for path in tmp_path.iterdir()} == {name, "checkpoint_step_9"}
+
+
+def test_rotation_spares_a_copy_that_the_user_made(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path, 1)
+    shutil.copytree(save(store, 1, "checkpoint_epoch_5"), tmp_path / "checkpoint_epoch_5_export")
+    for step in (2, 3):
+        save(store, step)
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint_epoch_5_export", "checkpoint_step_3"}
 
 
 # --- interrupted ---

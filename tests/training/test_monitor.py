@@ -14,6 +14,14 @@ from weather.strategies.base import StepResult
 from weather.training.monitor import Monitor, Reading, Requests, Stopwatch
 
 
+class Clock:
+    """A clock that only moves when it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+
+
 def result(norm: float = 1.0, applied: float = 1.0) -> StepResult:
     return StepResult(torch.tensor(norm), torch.tensor(applied))
 
@@ -23,13 +31,17 @@ def monitor() -> Monitor:
     return Monitor(choose_device("cpu", "fp32", Ranks()), world_size=1)
 
 
-def test_a_reading_comes_one_step_late_and_once(monitor: Monitor) -> None:
+def test_a_reading_comes_one_step_late_and_once(monitor: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
     assert monitor.read() is None
     assert monitor.record(1, torch.tensor(0.5), result(2.0), Requests()) is None
-    assert monitor.record(2, torch.tensor(0.25), result(), Requests()) == Reading(1, 0.5, 2.0, True, Requests())
+    clock.now += 3
+    first = monitor.record(2, torch.tensor(0.25), result(), Requests())
+    assert first == Reading(1, 0.5, 2.0, True, Requests(), time=1000.0), "the time is that of the step"
+    clock.now += 5
     last = monitor.read()
     assert last is not None
-    assert (last.step, last.loss) == (2, 0.25)
+    assert (last.step, last.loss, last.time) == (2, 0.25, 1003.0)
     assert monitor.read() is None
     assert monitor.record(3, torch.tensor(0.125), result(), Requests()) is None, "what was read is not read again"
 
@@ -75,14 +87,6 @@ def test_recording_holds_no_graph(monitor: Monitor) -> None:
     assert reading.loss == pytest.approx(1.0)
 
 
-class Clock:
-    """A clock that only moves when it is told to."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 1000.0
-        monkeypatch.setattr(time, "monotonic", lambda: self.now)
-
-
 def test_stopwatch_counts_earlier_starts_and_pauses_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     watch = Stopwatch(before=500.0)
@@ -92,10 +96,23 @@ def test_stopwatch_counts_earlier_starts_and_pauses_apart(monkeypatch: pytest.Mo
     clock.now += 2
     assert pause.seconds == pytest.approx(4.0)
     assert watch.total() == pytest.approx(516.0), "evaluation is part of the run's time"
-    assert watch.stretch(6) == pytest.approx(12.0), "and not of the training's"
+    assert watch.stretch(6, clock.now) == pytest.approx(12.0), "and not of the training's"
     assert watch.seconds_per_step == pytest.approx(2.0)
     clock.now += 3
-    assert watch.stretch(1) == pytest.approx(3.0), "a pause is taken off once"
+    assert watch.stretch(1, clock.now) == pytest.approx(3.0), "a pause is taken off once"
+
+
+def test_a_stretch_ends_with_its_last_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The last step is read one step later, and the time since belongs to the stretch that follows.
+    clock = Clock(monkeypatch)
+    watch = Stopwatch(before=0.0)
+    clock.now += 8
+    last_step = clock.now
+    clock.now += 2
+    assert watch.stretch(4, last_step) == pytest.approx(8.0)
+    assert watch.seconds_per_step == pytest.approx(2.0)
+    clock.now += 1
+    assert watch.stretch(1, clock.now) == pytest.approx(3.0)
 
 
 def test_a_pause_ends_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,9 +122,9 @@ def test_a_pause_ends_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
         clock.now += 5
         _ = 1 // 0
     clock.now += 1
-    assert watch.stretch(1) == pytest.approx(1.0)
+    assert watch.stretch(1, clock.now) == pytest.approx(1.0)
 
 
 def test_a_stretch_takes_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    Clock(monkeypatch)
-    assert Stopwatch(before=0.0).stretch(0) > 0, "rates divide by it"
+    clock = Clock(monkeypatch)
+    assert Stopwatch(before=0.0).stretch(0, clock.now) > 0, "rates divide by it"

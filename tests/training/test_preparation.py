@@ -1,16 +1,32 @@
-"""What `auto` becomes, what contradicts the archive, how many checkpoints are kept."""
+"""What `auto` becomes, what contradicts the archive, what a run keeps for life, how many checkpoints are kept."""
 
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.archives import WrittenArchive
 from tests.training.stand_in import archive
 from weather.config.wrapper import ConfigWrapper
+from weather.data.statistics import Statistics, read_statistics, write_statistics
 from weather.errors import ConfigError
-from weather.training.preparation import changed_identity, changed_keys, checkpoint_limit, resolve_model
+from weather.training.preparation import (
+    Prepared,
+    changed_identity,
+    changed_keys,
+    changed_samples,
+    checkpoint_limit,
+    prepare,
+    resolve_model,
+)
+
+MakeArchive = Callable[..., WrittenArchive]
 
 ARCHIVE = archive(np.linspace(90.0, -90.0, 7), columns=12)
 
@@ -54,6 +70,78 @@ def test_changes_are_named_with_both_values() -> None:
     assert changed_keys(old, new) == {"training.seed": (42, 7), "training.epochs": (10, 3)}
     assert changed_identity(old, new) == {"training.seed": (42, 7)}
     assert changed_keys(old, config()) == {}
+
+
+# --- prepared on an archive ---
+
+
+def prepared(data_dir: Path | str, **training: Any) -> Prepared:
+    settings = {
+        "model": {"patch_size": 2, "embed_dim": 8, "num_heads": 2, "num_layers": 1},
+        "data": {"data_dir": str(data_dir)},
+        "training": training,
+    }
+    return prepare(ConfigWrapper(settings))
+
+
+def test_folders_become_absolute(make_archive: MakeArchive, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    written = make_archive("here")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    config = prepared("here", checkpoint_dir="~/checkpoints").config
+    assert Path(config.data.data_dir) == written.folder
+    assert Path(config.training.checkpoint_dir) == tmp_path / "home" / "checkpoints"
+    assert Path(prepared("here", checkpoint_dir="kept").config.training.checkpoint_dir) == tmp_path / "kept"
+    absolute = prepared(written.folder, checkpoint_dir=str(tmp_path / "kept")).config
+    assert (absolute.data.data_dir, absolute.training.checkpoint_dir) == (str(written.folder), str(tmp_path / "kept"))
+
+
+def test_a_weight_of_an_unknown_channel_is_refused_at_the_start(make_archive: MakeArchive) -> None:
+    with pytest.raises(ConfigError, match="z1000"):
+        prepared(make_archive().folder, channel_weights={"z1000": 2.0})
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_identity_survives_json_and_a_move_of_the_archive(
+    make_archive: MakeArchive, tmp_path: Path, timed: bool
+) -> None:
+    written = make_archive(times=None if timed else dict.fromkeys(("train", "valid", "test"), (None, None)))
+    kept = json.loads(json.dumps(prepared(written.folder).identity(), allow_nan=False))
+    assert changed_samples(kept, prepared(written.folder, epochs=99)) == {}
+    shutil.move(written.folder, tmp_path / "moved")
+    assert changed_samples(kept, prepared(tmp_path / "moved")) == {}
+
+
+DIGEST = "digest of the training samples' states and times"
+LATER = 4321.0 + 6.0 * np.arange(8)
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({"files": {"train": (8, 9), "valid": (6,)}}, {"training samples", DIGEST}),
+        ({"channels": ("t2m", "v10", "z500")}, {"channels"}),
+        ({"step_hours": 12.0}, {"time step in hours", DIGEST}),
+        ({"times": {"train": (LATER, LATER + 48.0)}}, {DIGEST}),
+    ],
+    ids=["a state more", "another channel", "another step", "other times"],
+)
+def test_another_archive_is_told_apart(make_archive: MakeArchive, settings: dict[str, Any], names: set[str]) -> None:
+    kept = prepared(make_archive("first").folder).identity()
+    other = make_archive("second", **settings)
+    shutil.copytree(make_archive("third").folder / "stats", other.folder / "stats", dirs_exist_ok=True)
+    changed = changed_samples(kept, prepared(other.folder))
+    assert set(changed) == {f"the archive's {name}" for name in names}
+
+
+def test_other_statistics_are_told_apart(make_archive: MakeArchive) -> None:
+    written = make_archive()
+    kept = prepared(written.folder).identity()
+    before = read_statistics(written.folder, ("t2m", "u10", "z500"))
+    write_statistics(written.folder, Statistics(before.means, np.nextafter(before.stds, np.float32(np.inf))))
+    ((name, (old, new)),) = changed_samples(kept, prepared(written.folder)).items()
+    assert name == "the archive's standard deviations"
+    assert old == before.stds.tolist() != new
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The loader's bytes per second beside a plain read of the same bytes, and beside a copy in memory."""
+"""The loader's bytes per second beside a plain read of the same file, and beside a copy of the same bytes in memory."""
 
 from __future__ import annotations
 
@@ -51,17 +51,24 @@ def measure_loader(
         batches = len(samples) // batch
         turn = iter(range(1_000_000))
 
-        def load() -> float:
+        def shuffled() -> list[np.ndarray]:
             order = epoch_order(0, next(turn), len(samples))
-            for _ in loader.batches(order[i * batch : (i + 1) * batch] for i in range(batches)):
+            return [order[i * batch : (i + 1) * batch] for i in range(batches)]
+
+        def load() -> float:
+            for _ in loader.batches(shuffled()):
                 pass
             return float(batches * batch * 2 * plane_bytes)
 
-        source, target = torch.ones(batch, 2, channels, *grid), torch.zeros(batch, 2, channels, *grid)
+        # The same samples in an order of the same kind, from an array in memory into one buffer.
+        source = torch.zeros(states, channels, *grid)
+        target = torch.zeros(batch, 2, channels, *grid)
+        loader.reader.read(np.arange(states), source.numpy())
 
         def memcpy() -> float:
-            for _ in range(batches):
-                target.copy_(source)
+            for positions in shuffled():
+                for row, position in enumerate(positions.tolist()):
+                    target[row].copy_(source[position : position + 2])
             return float(batches * batch * 2 * plane_bytes)
 
         buffer = memoryview(bytearray(batch * 2 * plane_bytes))

@@ -274,6 +274,6 @@ def sum_over_ranks(values: torch.Tensor) -> torch.Tensor:
     return values
 
 
-def barrier() -> None:
-    if dist.is_initialized():
-        dist.barrier()
+def rank_was_lost(error: BaseException) -> bool:
+    """Whether a collective failed because another rank is gone; gloo says so with a plain RuntimeError."""
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))

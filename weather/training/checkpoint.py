@@ -27,7 +27,7 @@ import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.api import CheckpointException
 
 from weather.errors import CheckpointError
-from weather.runtime.ranks import on_first_rank
+from weather.runtime.ranks import on_first_rank, rank_was_lost
 from weather.training.checkpoint_reader import TensorReader
 
 MARKER = "COMPLETE"
@@ -144,6 +144,8 @@ class CheckpointStore:
             with _single_process_is_meant():
                 dcp.save(dict(state), storage_writer=writer, no_dist=not dist.is_initialized())
         except (Exception, CheckpointException) as error:
+            if rank_was_lost(error):
+                raise
             raise _failed(temporary, error) from error
         on_first_rank(lambda: _guarded(final, lambda: self._commit(temporary, final, progress, facts)))
         return final
@@ -241,6 +243,9 @@ def _failed(path: Path, error: BaseException) -> CheckpointError:
 
 
 def _line(error: BaseException) -> str:
+    """What went wrong, on the first rank where it did."""
+    if isinstance(error, CheckpointException) and error.failures:
+        error = next(iter(error.failures.values()))[0]
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:400]
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.distributed as dist
 
 from weather.data.loader import check_finite
 from weather.errors import LaunchError, TrainingError
+from weather.runtime.ranks import rank_was_lost
 from weather.training.checkpoint import complete_checkpoints
 from weather.training.monitor import Reading
 from weather.training.preparation import Prepared
@@ -62,9 +62,8 @@ def readable_failure(error: Exception, step: int) -> Exception:
             f"the device ran out of memory after step {step} ({str(error).splitlines()[0][:200]})",
             fix="set training.micro_batch_size lower (the result is the same) or model.activation_checkpointing=full",
         )
-    text = " ".join(str(error).split())
-    lost = isinstance(error, dist.DistError) or ("gloo" in text and isinstance(error, RuntimeError))
-    if lost and not isinstance(error, LaunchError):
+    if rank_was_lost(error):
+        text = " ".join(str(error).split())
         return LaunchError(
             f"another rank failed or was lost after step {step} ({text[:200]})",
             fix="its own message says why; start the same command again to go on from the newest checkpoint",
