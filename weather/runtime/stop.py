@@ -22,6 +22,8 @@ class StopSignals:
 
     def __enter__(self) -> StopSignals:
         for number in HANDLED:
+            if signal.getsignal(number) == signal.SIG_IGN:
+                continue  # nohup: whoever started this process wants the signal to pass by
             self._previous[number] = signal.signal(number, self._remember)
         return self
 

@@ -100,6 +100,8 @@ def complete_checkpoints(folder: Path) -> list[Checkpoint]:
     """All complete checkpoints of a run, oldest first; one whose state is damaged is named and passed over."""
     found = []
     for marker in folder.glob(f"checkpoint_*/{MARKER}"):
+        if not OWN_NAME.fullmatch(marker.parent.name):
+            continue  # a copy that a user made
         try:
             found.append(read_checkpoint(marker.parent))
         except CheckpointError as error:

@@ -116,8 +116,8 @@ class Reporter:
         """Log an evaluation."""
         self.log.event("validation", step=progress.step, epoch=progress.epoch, **scores)
         self.log.say(
-            f"validation at step {progress.step}: loss {_plain(scores['loss'])}, standardised RMSE {scores['rmse']:.4f}, "
-            f"MAE {scores['mae']:.4f}, {scores['samples']} samples"
+            f"validation at step {progress.step}: loss {_plain(scores['loss'])}, "
+            f"standardised RMSE {scores['rmse']:.4f}, MAE {scores['mae']:.4f}, {scores['samples']} samples"
         )
 
     def stop(self, progress: Progress, reason: str) -> None:

@@ -88,7 +88,7 @@ def verify(
         for batch in loader.batches(share for share in shares if share.size):
             truth, last = batch.fields[:, -1, :output_channels], batch.fields[:, -2, :output_channels]
             usual_states = climatology.at(target_times(samples, batch.positions), len(batch.positions))
-            usual = torch.from_numpy(usual_states).to(device)
+            usual = torch.from_numpy(usual_states[:, :output_channels]).to(device)
             with torch.no_grad():
                 predicted = normalizer.restore(forecast(normalizer.normalize(batch.fields[:, :-1])).float())
             for source, field in zip(SOURCES, (predicted, last, usual), strict=True):
