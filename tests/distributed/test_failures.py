@@ -93,6 +93,7 @@ def test_full_disk_is_a_line(workplace: Workplace) -> None:
     assert "resumes at step 2" in workplace.run("full", "max_steps=4")
 
 
+@pytest.mark.slow
 def test_compiled_blocks_walk_the_same_losses(workplace: Workplace) -> None:
     if shutil.which("g++") is None and shutil.which("c++") is None:
         pytest.skip("torch.compile on CPU needs a C++ compiler")

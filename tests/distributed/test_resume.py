@@ -28,6 +28,7 @@ def uninterrupted(request: pytest.FixtureRequest, workplace: Workplace) -> tuple
     return workplace, name, ranks
 
 
+@pytest.mark.slow
 def test_killed_twice_ends_with_the_same_bits(uninterrupted: tuple[Workplace, str, int]) -> None:
     """Killed in the middle of an epoch, off a checkpoint (every 4 steps), twice in a row."""
     workplace, name, ranks = uninterrupted
@@ -149,6 +150,7 @@ def test_last_step_is_evaluated_before_it_is_saved(workplace: Workplace) -> None
     assert read_checkpoint(workplace.folder / "checkpoints/last/checkpoint_step_9").progress.validation_loss is None
 
 
+@pytest.mark.slow
 def test_time_budget_ends_the_run_for_good(workplace: Workplace) -> None:
     options = ("--time_budget", str(3 / 3600))
     output = workplace.run("timed", "epochs=4000", "eval_frequency=100", "save_frequency=100", options=options)

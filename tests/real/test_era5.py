@@ -24,6 +24,8 @@ CHANNELS = ("t2m", "u10", "v10", "tp", "msl")
 SPLITS = {"train": slice(0, 16), "valid": slice(16, 20), "test": slice(20, 24)}
 ROOT = Path(__file__).resolve().parents[2]
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:

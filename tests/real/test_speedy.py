@@ -13,9 +13,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SPEEDY = Path(os.environ.get("WEATHER_SPEEDY", ROOT.parent / "shared/data/speedy"))
 
-pytestmark = pytest.mark.skipif(
-    not SPEEDY.is_dir(), reason=f"no SPEEDY archive at {SPEEDY}; set WEATHER_SPEEDY to its folder"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not SPEEDY.is_dir(), reason=f"no SPEEDY archive at {SPEEDY}; set WEATHER_SPEEDY to its folder"),
+]
 
 
 def test_trains_as_it_is_and_beats_persistence_on_every_channel(tmp_path: Path) -> None:

@@ -189,8 +189,8 @@ class TrainingSection(Section):
     latitude_weighted_loss: bool = True
     """Weigh the squared error by cell area, as verification does (Rasp et al. 2020; evidence in the README)."""
     channel_weights: dict[str, Annotated[Real, Field(ge=0)]] | None = None
-    """Weight of each named channel in the loss, others 1; the weights are scaled to mean 1. GraphCast weighs its surface
-    variables so (Lam et al. 2023); nothing was measured here."""
+    """Weight of each named channel in the loss, others 1; the weights are scaled to mean 1. GraphCast weighs
+    surface variables so (Lam et al. 2023); nothing was measured here."""
     ema_decay: Share = 0.0
     """Exponential moving average of the weights, used for evaluation; 0: off."""
     seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 42
