@@ -154,7 +154,7 @@ def _cuda_device(ranks: Ranks) -> torch.device:
     shared = ranks.local_world_size > 1 and ranks.launcher in ("torchrun", "deepspeed")
     if visible == 1 and not shared:
         index = 0
-    elif ranks.local_rank < visible:
+    elif ranks.local_world_size <= visible:
         index = ranks.local_rank
     else:
         raise LaunchError(

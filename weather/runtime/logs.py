@@ -101,7 +101,8 @@ class RunLog:
         if not self.speaks:
             return
         if self._bar is not None:
-            self._bar.console.print(text, highlight=False, markup=False)
+            with contextlib.suppress(OSError):  # the terminal may have been closed
+                self._bar.console.print(text, highlight=False, markup=False)
         else:
             self._print(text)
 

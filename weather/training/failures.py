@@ -59,7 +59,7 @@ def readable_failure(error: Exception, step: int) -> Exception:
     """The failure in a user's words where it is a common one, else the failure itself."""
     if isinstance(error, torch.OutOfMemoryError):
         return TrainingError(
-            f"the device ran out of memory after step {step} ({str(error).splitlines()[0][:200]})",
+            f"the device ran out of memory after step {step} ({' '.join(str(error).split())[:200]})",
             fix="set training.micro_batch_size lower (the result is the same) or model.activation_checkpointing=full",
         )
     if rank_was_lost(error):
