@@ -270,6 +270,10 @@ def on_first_rank(function: Callable[[], Result]) -> Result:
 def sum_over_ranks(values: torch.Tensor) -> torch.Tensor:
     """Sum a tensor over all ranks, in place; does nothing in a single process."""
     if dist.is_initialized():
+        if dist.get_backend() == "nccl" and values.device.type == "cpu":  # NCCL reaches device memory only
+            on_device = values.cuda()
+            dist.all_reduce(on_device)
+            return values.copy_(on_device)
         dist.all_reduce(values)
     return values
 
