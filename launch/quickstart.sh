@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From nothing to a verified forecast: environment, synthetic archive, training, evaluation. About three minutes on two
+# From nothing to a verified forecast: environment, synthetic archive, training, evaluation. About two minutes on two
 # CPU cores after the installation. Given again it resumes, or says that the run is complete.
 #
 #   bash launch/quickstart.sh

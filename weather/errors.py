@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 EXIT_COMPLETE = 0
 EXIT_FAILED = 1
 RANK_VARIABLES = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: "stopped in good order, start me again"
 
 
@@ -76,6 +77,9 @@ def command_line(main: Callable[[], int | None]) -> Callable[[], None]:
                 with contextlib.suppress(OSError):
                     print(f"{type(error).__name__}{who}: {error}", file=sys.stderr, flush=True)
             status = EXIT_FAILED
+        except KeyboardInterrupt:
+            print("interrupted; what was finished is kept", file=sys.stderr)
+            status = EXIT_INTERRUPTED
         sys.exit(status or EXIT_COMPLETE)
 
     return door

@@ -83,6 +83,18 @@ def test_one_rank_that_fails_ends_the_others_with_a_line(workplace: Workplace) -
     assert "resumes at step" in workplace.run("lonely", "max_steps=30", ranks=2)
 
 
+def test_statistics_of_another_archive_are_told(workplace: Workplace) -> None:
+    path = workplace.folder / "archive/stats/global_means.npy"
+    means = np.load(path)
+    np.save(path, means + 5000)
+    try:
+        output = workplace.run("shifted", "max_steps=1")
+    finally:
+        np.save(path, means)
+    assert "standard deviations from its mean: are the statistics of this archive?" in output
+    assert any("standard deviations" in record["what"] for record in workplace.records("shifted", "warning"))
+
+
 def test_full_disk_is_a_line(workplace: Workplace) -> None:
     """A file size limit stands in for a full disk: the checkpoint cannot be written, the earlier one stays whole."""
     workplace.run("full", "max_steps=2")

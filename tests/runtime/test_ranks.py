@@ -256,9 +256,9 @@ def test_a_variable_that_is_no_number_is_named() -> None:
 def test_devices_and_nodes_must_be_those_that_were_started() -> None:
     environment = torchrun(5, 8, 1, 4)
     assert find_ranks(environment, devices=4, num_nodes=2).world_size == 8
-    with pytest.raises(LaunchError, match=r"2 nodes with 8 devices .* torchrun started 2 with 4 ranks"):
+    with pytest.raises(LaunchError, match=r"2 node\(s\) with 8 device\(s\) .* torchrun started 2 with 4 rank\(s\)"):
         find_ranks(environment, devices=8)
-    with pytest.raises(LaunchError, match=r"4 nodes with 4 devices .* torchrun started 2 with 4 ranks"):
+    with pytest.raises(LaunchError, match=r"4 node\(s\) with 4 device\(s\) .* torchrun started 2 with 4 rank\(s\)"):
         find_ranks(environment, num_nodes=4)
     # As many ranks in all, but not in that shape.
     with pytest.raises(LaunchError, match="4 nodes with 2 devices"):

@@ -55,7 +55,8 @@ class ModelSection(Section):
     mlp_ratio: Annotated[Real, Field(gt=0)] = 4.0
     """Hidden width of the MLP over `embed_dim`."""
     patch_size: Positive = 8
-    """Grid points along each side of a square patch; one patch is one token."""
+    """Grid points along each side of a square patch; one patch is one token. A grid that it does not divide (721 rows)
+    is resampled to the nearest that it does, and the forecast back."""
     img_size: Auto | tuple[Positive, Positive] = "auto"
     """Grid [latitudes, longitudes]; auto: the archive's."""
     input_channels: Auto | Positive = "auto"

@@ -86,13 +86,14 @@ def find_ranks(
     asked = ranks.local_world_size if devices is None else devices, ranks.nodes if num_nodes is None else num_nodes
     if asked != (ranks.local_world_size, ranks.nodes):
         fix = (
-            f"start it with: torchrun --nnodes {num_nodes or 1} --nproc-per-node {devices or 1} -m weather.train ..."
+            f"start it with: torchrun --nnodes {num_nodes or 1} --nproc-per-node {devices or 1} "
+            "-m weather.train --strategy ddp (and your options)"
             if ranks.launcher == "single"
             else "leave --devices and --num_nodes to the launcher"
         )
         raise LaunchError(
-            f"{asked[1]} nodes with {asked[0]} devices asked for, but "
-            f"{ranks.launcher} started {ranks.nodes} with {ranks.local_world_size} ranks",
+            f"{asked[1]} node(s) with {asked[0]} device(s) asked for, but "
+            f"{ranks.launcher} started {ranks.nodes} with {ranks.local_world_size} rank(s)",
             fix=fix,
         )
     return ranks

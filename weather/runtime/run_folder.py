@@ -53,7 +53,9 @@ class RunLock:
             file = open(self.path, "a+", encoding="utf-8")  # noqa: SIM115 - held until release
         except OSError as error:
             raise LaunchError(
-                f"cannot write there ({error})", where=self.path.parent, fix="check experiment.runs_dir"
+                f"cannot write there ({error})",
+                where=self.path.parent,
+                fix="check experiment.runs_dir and training.checkpoint_dir",
             ) from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -80,7 +80,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: the folder is no complete checkpoint.
     """
+    if not path.is_dir():
+        raise CheckpointError("not a complete checkpoint: there is no such folder", where=path)
     if not (path / MARKER).is_file():
+        inside = [c.path.name for c in complete_checkpoints(path)]
+        if inside:
+            raise CheckpointError("it holds checkpoints, but is none", where=path, fix=f"name one: {', '.join(inside)}")
         raise CheckpointError("not a complete checkpoint", where=path, rule=f"a whole one holds a file {MARKER}")
     try:
         state = json.loads((path / STATE_FILE).read_text())

@@ -60,6 +60,8 @@ def evaluate(
     resolve_model(config, archive)  # refuses another grid or other channels
     selected = on_first_rank(lambda: choose_checkpoint(config, checkpoint))
     archive = as_trained(archive, selected)
+    if checkpoint == "best" and selected.progress.validation_loss is None and ranks.first:
+        print(f"no checkpoint was evaluated in training yet: this is the newest, of step {selected.progress.step}")
     forecaster = restore(config, selected, chosen)
     steps, dt = config.model.sequence_length, config.data.dt
     samples = Samples(archive.splits[split], archive.splits[split].starts(steps, dt), steps, dt)

@@ -32,12 +32,12 @@ def explain_nonfinite(reading: Reading, prepared: Prepared, batch: np.ndarray, c
     check_finite(prepared.archive, samples.split, states.tolist())
     saved = complete_checkpoints(checkpoints)
     first_states = ", ".join(samples.split.describe(int(samples.starts[position])) for position in batch[:4])
+    checkpoint = f"last good checkpoint: {saved[-1].path}" if saved else "there is no checkpoint yet"
     raise TrainingError(
-        f"loss {reading.loss}, gradient norm {reading.grad_norm} at step {reading.step}",
-        where=f"samples that start at {first_states}" + (" and others" if len(batch) > 4 else ""),
-        rule="the data are finite, so the training diverged; "
-        + (f"last good checkpoint: {saved[-1].path}" if saved else "there is no checkpoint yet"),
-        fix="lower training.learning_rate, lengthen warmup_steps, or set model.qk_norm",
+        f"the training diverged: loss {reading.loss}, gradient norm {reading.grad_norm} at step {reading.step}",
+        rule=f"the data are finite; {checkpoint}",
+        fix="lower training.learning_rate, lengthen warmup_steps, or set model.qk_norm; "
+        f"the samples of the batch begin at {first_states}" + (" and others" if len(batch) > 4 else ""),
     )
 
 

@@ -8,15 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from weather.config.wrapper import ConfigWrapper
 from weather.data.archive import Archive, open_archive
 from weather.data.loader import Samples, check_finite, sampled_states
+from weather.data.reader import StateReader
 from weather.errors import ConfigError
 from weather.model.flops import ModelCost, model_cost
 from weather.runtime.ranks import on_first_rank
 from weather.training.budget import RunLength, plan_run
 from weather.training.loss import loss_weights
 
+FARTHEST_MEAN = 5.0  # standard deviations between the mean of some whole states and that of the archive
 SAMPLED_STATES = 4  # states a split that are read at the start to find values that are not finite
 
 #: Keys that decide what a step number means, or what fits the weights: a run keeps them for life.
@@ -36,6 +40,7 @@ class Prepared:
     Attributes:
         config: without `auto`.
         training, validation: the samples of each.
+        warnings: what looks wrong, but may be meant.
     """
 
     config: ConfigWrapper
@@ -44,6 +49,7 @@ class Prepared:
     validation: Samples
     cost: ModelCost
     length: RunLength
+    warnings: tuple[str, ...]
 
     def identity(self) -> dict[str, Any]:
         """What the weights and a step number mean, as far as the archive decides it; kept in every checkpoint."""
@@ -86,7 +92,29 @@ def _prepare(config: ConfigWrapper) -> Prepared:
     cost = model_cost(config.model)
     loss_weights(config.training, archive, int(config.model.output_channels))  # refuses unknown channels
     return Prepared(
-        config, archive, training, validation, cost, plan_run(config.training, len(training), cost.train_flops)
+        config,
+        archive,
+        training,
+        validation,
+        cost,
+        plan_run(config.training, len(training), cost.train_flops),
+        implausible_statistics(archive),
+    )
+
+
+def implausible_statistics(archive: Archive) -> tuple[str, ...]:
+    """Channels whose sampled training states lie far from the statistics: those may be another archive's."""
+    split = archive.splits["train"]
+    states = sampled_states(split, SAMPLED_STATES)
+    fields = np.empty((len(states), len(archive.channels), *archive.grid), np.float32)
+    reader = StateReader(split, archive.channel_indices)
+    reader.read(states, fields)
+    reader.close()
+    distance = (fields.mean(axis=(0, 2, 3)) - archive.statistics.means) / archive.statistics.stds
+    return tuple(
+        f"channel '{channel}' lies {far:.0f} standard deviations from its mean: are the statistics of this archive?"
+        for channel, far in zip(archive.channels, np.abs(distance), strict=True)
+        if far > FARTHEST_MEAN
     )
 
 

@@ -76,10 +76,15 @@ class Reporter:
             self.log.say(f"resumes at step {progress.step} from {resume_point.path}")
             for key, (before, now) in changed.items():
                 self.log.say(f"  {key} was {before!r}, is now {now!r}")
+        warnings = list(self.prepared.warnings)
         if config.training.warmup_steps >= length.total_steps:
-            text = f"the learning rate never reaches its peak: warmup_steps {config.training.warmup_steps} of "
-            self.log.event("warning", step=progress.step, what=text + f"{length.total_steps} steps")
-            self.log.say(f"warning: {text}{length.total_steps} steps")
+            warnings.append(
+                f"the learning rate never reaches its peak: warmup_steps {config.training.warmup_steps} of "
+                f"{length.total_steps} steps"
+            )
+        for text in warnings:
+            self.log.event("warning", step=progress.step, what=text)
+            self.log.say(f"warning: {text}")
         self.log.start_progress(length.total_steps, progress.step)
 
     def step(self, reading: Reading) -> None:
@@ -124,8 +129,9 @@ class Reporter:
         """Log the end of this start."""
         self.log.event("stop", step=progress.step, reason=reason, flops=progress.flops, seconds=progress.seconds)
         ending = "stopped, start it again to go on" if reason == "signal" else "complete"
+        cause = "all epochs" if reason == "complete" else reason
         self.log.say(
-            f"{ending} ({reason}) at step {progress.step}: {progress.samples} samples, {progress.flops:.3g} FLOPs, "
+            f"{ending} ({cause}) at step {progress.step}: {progress.samples} samples, {progress.flops:.3g} FLOPs, "
             f"{duration(progress.seconds)}"
         )
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from weather.data.archive import Archive
-from weather.data.loader import BatchLoader, Normalizer, Samples
+from weather.data.loader import BatchLoader, Normalizer, Samples, check_finite
 from weather.data.order import evaluation_share
 from weather.runtime.ranks import Ranks, on_first_rank
 from weather.verification.climatology import Climatology
@@ -99,6 +99,9 @@ def verify(
         sums.over_ranks()
     if not np.isfinite(errors["persistence"].mse).all():  # no model is in it, so it is the data
         on_first_rank(lambda: samples.check_finite(archive))
+    if not np.isfinite(climatology.coefficients).all():
+        train = archive.splits["train"]
+        on_first_rank(lambda: check_finite(archive, train, range(train.states)))
     return Skill(
         lead_hours=samples.split.step_hours * samples.dt,
         channels=archive.channels[:output_channels],
