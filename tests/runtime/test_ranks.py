@@ -261,7 +261,7 @@ def test_devices_and_nodes_must_be_those_that_were_started() -> None:
     with pytest.raises(LaunchError, match=r"4 node\(s\) with 4 device\(s\) .* torchrun started 2 with 4 rank\(s\)"):
         find_ranks(environment, num_nodes=4)
     # As many ranks in all, but not in that shape.
-    with pytest.raises(LaunchError, match="4 nodes with 2 devices"):
+    with pytest.raises(LaunchError, match=r"4 node\(s\) with 2 device\(s\)"):
         find_ranks(environment, devices=2, num_nodes=4)
 
 
