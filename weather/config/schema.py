@@ -156,7 +156,16 @@ class TrainingSection(Section):
     """How the weights are found, how long, and what is kept."""
 
     strategy: str = "single"
-    """Parallel strategy."""
+    """Parallel strategy: single, ddp, fsdp or deepspeed. All walk the same losses."""
+    shard_size: Positive | None = None
+    """fsdp: ranks that share one copy of the model, such as those of a node; null: all ranks share one."""
+    reshard_after_forward: bool = True
+    """fsdp: free a block's gathered weights between its forward and backward pass; false: faster, more memory."""
+    cpu_offload: bool = False
+    """fsdp: keep weights, gradients and moments in host memory and step there; slower, least device memory."""
+    deepspeed_config: str | None = None
+    """deepspeed: JSON file, such as one of ds_configs/; its "auto" values are filled from this config. null:
+    ds_configs/zero1.json."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Compute precision; weights, moments and reductions stay fp32. auto: bf16 where the device has it, else fp32."""
     batch_size: Positive = 4
@@ -210,6 +219,17 @@ class TrainingSection(Section):
     """Folder of all runs' checkpoints."""
     max_checkpoints: Count = 3
     """Newest checkpoints kept, beside the best; 0: all."""
+    asynchronous_checkpoints: bool = True
+    """Write checkpoints in the background; the training waits for the copy in memory only."""
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    """A loss or gradient that is not finite ends the run, or its step is left out (which waits for the device in every
+    step). Values in the data that are not finite always end it."""
+    max_nonfinite_steps: Positive = 10
+    """Steps in a row that `on_nonfinite: skip` leaves out before the run ends."""
+    spike_sigma: Annotated[Real, Field(ge=0)] = 6.0
+    """Record a loss that exceeds the mean of the last 100 steps by so many standard deviations; 0: do not."""
+    check_gradients: Count = 0
+    """For so many steps after a start, report parameters whose gradient is missing, zero or not finite."""
     collective_timeout_minutes: Annotated[Real, Field(gt=0)] = 10.0
     """How long a rank waits for the others before it gives up."""
 

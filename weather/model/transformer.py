@@ -113,7 +113,9 @@ class WeatherTransformer(nn.Module):
             x_BTChw = resample(x_BTChw.flatten(0, 1), self.patched_grid).unflatten(0, (batch, times))
         patches = x_BTChw.reshape(batch, times, channels, rows, self.patch, columns, self.patch)
         patches = patches.permute(0, 1, 3, 5, 2, 4, 6).reshape(batch, times, rows * columns, -1)
-        return (self.embedding(patches) + self.space_positions() + self.time_positions).flatten(1, 2)
+        # The residual stream stays in float32, also where a strategy keeps the weights to compute with in 16 bits.
+        positions = (self.space_positions() + self.time_positions).float()
+        return (self.embedding(patches) + positions).flatten(1, 2)
 
     def decode(self, patches_BNP: torch.Tensor) -> torch.Tensor:
         """Patches [B, rows * columns, channels * patch * patch] to fields [B, channels, h, w]."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +21,7 @@ from weather.runtime.ranks import Ranks
 
 BuildModel = Callable[[], nn.Module]
 BuildOptimizer = Callable[[nn.Module], torch.optim.Optimizer]
+MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True)
@@ -159,30 +160,67 @@ class Strategy(ABC):
         self.optimizer.zero_grad(set_to_none=True)
         return StepResult(norm.detach(), applied.float())
 
-    def state_dict(self) -> dict[str, torch.Tensor]:
-        """Weights and moments by canonical names: ``model.NAME``, ``optimizer.MOMENT.NAME``, ``optimizer.step``.
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The fp32 weights by canonical name, live, in the pieces that this rank holds."""
+        return {name: parameter.detach() for name, parameter in self.model.named_parameters()}
 
-        The tensors are the live ones: what is loaded into them is in effect.
+    def moments(self, kind: str) -> dict[str, torch.Tensor]:
+        """A moment of AdamW (`exp_avg` or `exp_avg_sq`), live, in pieces like those of `weights()`."""
+        return {name: self.optimizer.state[p][kind] for name, p in self.model.named_parameters()}
+
+    def publish(self) -> None:
+        """After `weights()` were changed from outside: let what the model computes with follow them."""
+
+    def gather(self, pieces: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Pieces as tensors of a checkpoint: whole, or sharded in a way that `torch.distributed.checkpoint` knows.
+
+        All ranks call it together; a rank may get a subset of the names, and all ranks together get all.
         """
-        self._create_moments()
-        state = {f"model.{name}": parameter.detach() for name, parameter in self.model.named_parameters()}
-        for name, parameter in self.model.named_parameters():
-            for moment in ("exp_avg", "exp_avg_sq", "step"):
-                state[f"optimizer.{moment}.{name}"] = self.optimizer.state[parameter][moment]
+        return dict(pieces)
+
+    def scatter(self, tensors: Mapping[str, torch.Tensor], pieces: Mapping[str, torch.Tensor]) -> None:
+        """The way back: fill `pieces` from tensors that `gather(pieces)` would have given."""
+        with torch.no_grad():
+            for name, piece in pieces.items():
+                piece.copy_(tensors[name])
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """What a checkpoint keeps: ``model.NAME``, ``optimizer.exp_avg.NAME``, ``optimizer.exp_avg_sq.NAME`` in fp32,
+        ``optimizer.step``, and ``scaler.*`` where there is loss scaling. All ranks call it together."""
+        self.create_moments()
+        state = {f"model.{name}": tensor for name, tensor in self.gather(self.weights()).items()}
+        for kind in MOMENTS:
+            state |= {f"optimizer.{kind}.{name}": t for name, t in self.gather(self.moments(kind)).items()}
+        return state | self.scalars()
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take over weights and moments; `state` has the names that `state_dict()` has on this rank."""
+        self.create_moments()
+        self.scatter(_below("model.", state), self.weights())
+        for kind in MOMENTS:
+            self.scatter(_below(f"optimizer.{kind}.", state), self.moments(kind))
+        self.load_scalars(state)
+        self.publish()
+
+    def scalars(self) -> dict[str, torch.Tensor]:
+        """``optimizer.step``, and the state of loss scaling."""
+        counts = [state["step"] for state in self.optimizer.state.values()]
+        scalars = {"optimizer.step": counts[0].detach().float().cpu()}
         if self.scaler.is_enabled():
             self.scaler.scale(torch.zeros((), device=self.device.torch_device))  # makes its state exist
-            state["scaler.scale"] = self.scaler._scale  # type: ignore[assignment]
-            state["scaler.growth_tracker"] = self.scaler._growth_tracker  # type: ignore[assignment]
-        return state
+            scalars["scaler.scale"] = self.scaler._scale  # type: ignore[assignment]
+            scalars["scaler.growth_tracker"] = self.scaler._growth_tracker  # type: ignore[assignment]
+        return scalars
 
-    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
-        """Take over weights and moments; `state` has the names of `state_dict()`."""
-        with torch.no_grad():
-            for name, live in self.state_dict().items():
-                if live.data_ptr() != state[name].data_ptr():
-                    live.copy_(state[name])
+    def load_scalars(self, state: Mapping[str, torch.Tensor]) -> None:
+        for moments in self.optimizer.state.values():
+            moments["step"].fill_(state["optimizer.step"].item())
+        if self.scaler.is_enabled():
+            live = self.scalars()
+            for name in ("scaler.scale", "scaler.growth_tracker"):
+                live[name].copy_(state[name])
 
-    def _create_moments(self) -> None:
+    def create_moments(self) -> None:
         """AdamW makes its state in the first step; a resume needs it before."""
         for group in self.optimizer.param_groups:
             on_device = group.get("fused") or group.get("capturable")
@@ -193,3 +231,18 @@ class Strategy(ABC):
                         "exp_avg": torch.zeros_like(parameter),
                         "exp_avg_sq": torch.zeros_like(parameter),
                     }
+
+    def gradients(self) -> Iterator[tuple[str, torch.Tensor | None]]:
+        """After `backward` of the last micro-batch: each parameter's name and this rank's piece of its gradient.
+
+        All ranks get the same names in the same order. The gradient may still carry the factor of loss scaling.
+        """
+        for name, parameter in self.model.named_parameters():
+            yield name, parameter.grad
+
+    def close(self) -> None:
+        """Let go of what outlives the model: communication groups, hooks."""
+
+
+def _below(prefix: str, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}

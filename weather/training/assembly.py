@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -41,9 +43,24 @@ class Assembly:
         """All tensors of a checkpoint by canonical name, live."""
         return _state(self.strategy, self.average)
 
+    @contextlib.contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """Inside, the model has the averaged weights, if there are."""
+        if self.average is None:
+            yield
+            return
+        self.average.swap()
+        self.strategy.publish()
+        try:
+            yield
+        finally:
+            self.average.swap()
+            self.strategy.publish()
+
     def close(self) -> None:
         self.loader.close()
         self.validator.close()
+        self.strategy.close()
 
 
 def assemble(prepared: Prepared, strategy: Strategy, resume_point: Checkpoint | None) -> Assembly:
@@ -60,7 +77,7 @@ def assemble(prepared: Prepared, strategy: Strategy, resume_point: Checkpoint | 
         lambda model: build_optimizer(model, config.training),
     )
     decay = config.training.ema_decay
-    average = WeightAverage(dict(strategy.model.named_parameters()), decay) if decay > 0 else None
+    average = WeightAverage(strategy.weights(), decay) if decay > 0 else None
     if resume_point is not None:
         average = _load(resume_point, strategy, average, decay)
     plan = strategy.batches
@@ -83,16 +100,21 @@ def _load(
     """Take over a checkpoint; loss scaling or an average that it does not have start anew."""
     state = _state(strategy, average)
     saved = TensorReader(checkpoint.path).shapes()
-    wanted = {k: v for k, v in state.items() if k in saved or not k.startswith(("scaler.", "average."))}
-    load_tensors(checkpoint.path, wanted)
+    load_tensors(
+        checkpoint.path, {k: v for k, v in state.items() if k in saved or not k.startswith(("scaler.", "average."))}
+    )
     strategy.load_state_dict(state)
-    if average is not None and not any(name.startswith("average.") for name in wanted):
-        return WeightAverage(average.live, decay)
+    if average is None:
+        return None
+    if not any(name.startswith("average.") for name in saved):
+        return WeightAverage(strategy.weights(), decay)
+    averaged = {k.removeprefix("average."): v for k, v in state.items() if k.startswith("average.")}
+    strategy.scatter(averaged, average.average)
     return average
 
 
 def _state(strategy: Strategy, average: WeightAverage | None) -> dict[str, torch.Tensor]:
     state = strategy.state_dict()
     if average is not None:
-        state |= {f"average.{name}": tensor for name, tensor in average.average.items()}
+        state |= {f"average.{name}": tensor for name, tensor in strategy.gather(average.average).items()}
     return state

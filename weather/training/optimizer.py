@@ -36,23 +36,27 @@ class WeightAverage:
     """Exponential moving average of named weights: a <- d a + (1 - d) w after each step.
 
     Early on, d is at most (1 + n) / (10 + n) after n steps, so that the average does not remember the random start.
+
+    Args:
+        weights: live, in the pieces that this rank holds.
+        decay: d.
     """
 
-    def __init__(self, parameters: Mapping[str, nn.Parameter], decay: float) -> None:
+    def __init__(self, weights: Mapping[str, torch.Tensor], decay: float) -> None:
         self.decay = decay
-        self.live = dict(parameters)
-        self.average = {name: parameter.detach().clone() for name, parameter in self.live.items()}
+        self.live = dict(weights)
+        self.average = {name: weight.detach().clone() for name, weight in self.live.items()}
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the weights after optimizer step `step` (from 0)."""
         weight = 1 - min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.average.values()), [p.detach() for p in self.live.values()], weight)
+        torch._foreach_lerp_(list(self.average.values()), [w.detach() for w in self.live.values()], weight)
 
     @torch.no_grad()
     def swap(self) -> None:
         """Exchange weights and average in place; called twice it changes nothing."""
-        for name, parameter in self.live.items():
-            kept = parameter.detach().clone()
-            parameter.copy_(self.average[name])
+        for name, live in self.live.items():
+            kept = live.detach().clone()
+            live.copy_(self.average[name])
             self.average[name].copy_(kept)

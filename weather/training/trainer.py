@@ -244,11 +244,8 @@ class WeatherTrainer:
         """Scores on the validation split, of the averaged weights if there are."""
         self._judge(self.monitor.read())
         with self.watch.pause() as pause:
-            if self.run.average is not None:
-                self.run.average.swap()
-            scores = self.run.validator.run()
-            if self.run.average is not None:
-                self.run.average.swap()
+            with self.run.averaged_weights():
+                scores = self.run.validator.run()
         self.progress = dataclasses.replace(self.progress, validation_loss=scores["loss"])
         self.evaluated_step, self.evaluation_seconds = self.progress.step, pause.seconds
         self.reporter.validation(self.progress, scores)
