@@ -12,7 +12,7 @@ from weather.errors import ConfigError
 from weather.runtime.device import choose_device
 from weather.runtime.ranks import Ranks
 from weather.strategies import STRATEGIES, find_strategy
-from weather.strategies.base import BatchPlan, plan_batches
+from weather.strategies.batches import BatchPlan, plan_batches
 
 CPU = choose_device("cpu", "fp32", Ranks())
 TWO = Ranks(0, 2, 0, 2, "torchrun")

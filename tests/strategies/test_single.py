@@ -11,7 +11,8 @@ from torch import nn
 from weather.config.wrapper import ConfigWrapper
 from weather.runtime.device import choose_device
 from weather.runtime.ranks import Ranks
-from weather.strategies.base import BatchPlan, StepResult
+from weather.strategies.base import StepResult
+from weather.strategies.batches import BatchPlan
 from weather.strategies.single import SingleProcess
 from weather.training.optimizer import build_optimizer
 

@@ -268,15 +268,27 @@ def on_first_rank(function: Callable[[], Result]) -> Result:
     return answer[0]  # type: ignore[return-value]
 
 
-def sum_over_ranks(values: torch.Tensor) -> torch.Tensor:
-    """Sum a tensor over all ranks, in place; does nothing in a single process."""
+def sum_over_ranks(values: torch.Tensor, group: dist.ProcessGroup | None = None) -> torch.Tensor:
+    """Sum a tensor over all ranks, or over those of a group, in place; does nothing in a single process."""
     if dist.is_initialized():
         if dist.get_backend() == "nccl" and values.device.type == "cpu":  # NCCL reaches device memory only
             on_device = values.cuda()
-            dist.all_reduce(on_device)
+            dist.all_reduce(on_device, group=group)
             return values.copy_(on_device)
-        dist.all_reduce(values)
+        dist.all_reduce(values, group=group)
     return values
+
+
+def fail_together(error: WeatherError | None) -> None:
+    """Raise on every rank the error of the first rank that has one; all ranks call it."""
+    errors: list[WeatherError | None] = [error]
+    if dist.is_initialized():
+        errors *= dist.get_world_size()
+        dist.all_gather_object(errors, error)
+    found = next((each for each in errors if each is not None), None)
+    if found is not None:
+        found.agreed = True
+        raise found
 
 
 def rank_was_lost(error: BaseException) -> bool:

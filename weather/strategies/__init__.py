@@ -5,9 +5,12 @@ from __future__ import annotations
 from weather.errors import ConfigError, did_you_mean
 from weather.strategies.base import Strategy
 from weather.strategies.ddp import DistributedDataParallel
+from weather.strategies.fsdp import FullyShardedDataParallel
 from weather.strategies.single import SingleProcess
 
-STRATEGIES: dict[str, type[Strategy]] = {"single": SingleProcess, "ddp": DistributedDataParallel}
+STRATEGIES: dict[str, type[Strategy]] = {
+    strategy.name: strategy for strategy in (SingleProcess, DistributedDataParallel, FullyShardedDataParallel)
+}
 
 
 def find_strategy(name: str) -> type[Strategy]:

@@ -14,14 +14,25 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from weather.config.schema import TrainingSection
 from weather.config.wrapper import ConfigWrapper
 from weather.errors import ConfigError
 from weather.runtime.device import Device
 from weather.runtime.ranks import Ranks
+from weather.strategies.batches import BatchPlan, plan_batches
+from weather.strategies.inspection import check_groups
 
 BuildModel = Callable[[], nn.Module]
 BuildOptimizer = Callable[[nn.Module], torch.optim.Optimizer]
 MOMENTS = ("exp_avg", "exp_avg_sq")
+
+#: Keys of the training section that one strategy serves, with its name.
+STRATEGY_OPTIONS = {
+    "shard_size": "fsdp",
+    "reshard_after_forward": "fsdp",
+    "cpu_offload": "fsdp",
+    "deepspeed_config": "deepspeed",
+}
 
 
 @dataclass(frozen=True)
@@ -37,36 +48,6 @@ class StepResult:
     applied: torch.Tensor
 
 
-@dataclass(frozen=True)
-class BatchPlan:
-    """How the global batch is split: global = ranks x micro-batch x accumulation."""
-
-    global_batch: int
-    micro_batch: int
-    accumulation: int
-
-
-def plan_batches(batch_size: int, micro_batch_size: int | str, data_size: int) -> BatchPlan:
-    """Derive accumulation from the global batch, the micro-batch and the number of data-parallel ranks.
-
-    Raises:
-        ConfigError: the three do not divide; names both numbers and the nearest valid batches.
-    """
-    micro = max(1, batch_size // data_size) if micro_batch_size == "auto" else int(micro_batch_size)
-    slice_size = micro * data_size
-    if batch_size % slice_size:
-        unit = data_size if micro_batch_size == "auto" else slice_size
-        lower = batch_size - batch_size % unit
-        nearest = [str(size) for size in (lower, lower + unit) if size]
-        raise ConfigError(
-            f"training.batch_size = {batch_size} is not a multiple of {data_size} ranks x micro-batch {micro} "
-            f"= {slice_size}",
-            rule="batch_size counts the samples of one optimizer step over all ranks",
-            fix=f"nearest valid batch_size: {' or '.join(nearest)}",
-        )
-    return BatchPlan(batch_size, micro, batch_size // slice_size)
-
-
 class Strategy(ABC):
     """One way of running a model on the ranks of a job.
 
@@ -77,6 +58,8 @@ class Strategy(ABC):
     """
 
     name: str
+    #: Whether it runs in a world of ranks that a launcher started.
+    parallel = True
 
     def __init__(self, config: ConfigWrapper, device: Device, ranks: Ranks) -> None:
         self.config = config
@@ -91,8 +74,30 @@ class Strategy(ABC):
         """Refuse what this strategy cannot do, before anything is allocated.
 
         Raises:
-            ConfigError: the batch does not divide, or the strategy does not fit the world.
+            ConfigError: the batch does not divide; the strategy does not fit the world or the device; an option of
+                another strategy is set, which would do nothing.
         """
+        if cls.parallel and ranks.launcher == "single":
+            raise ConfigError(
+                f"strategy '{cls.name}' without a launcher",
+                where="training.strategy",
+                rule="it runs in a world of ranks",
+                fix=f"torchrun --nproc-per-node 2 -m weather.train --strategy {cls.name} ..., or --strategy single",
+            )
+        if cls.parallel and device.kind == "mps":
+            raise ConfigError(
+                f"strategy '{cls.name}' on mps",
+                where="training.strategy",
+                rule="mps serves a single process",
+                fix="--strategy single",
+            )
+        for key, owner in STRATEGY_OPTIONS.items():
+            if owner != cls.name and getattr(config.training, key) != TrainingSection.model_fields[key].default:
+                raise ConfigError(
+                    f"training.{key} with strategy '{cls.name}'",
+                    rule=f"only strategy '{owner}' knows it, so that it would do nothing",
+                    fix=f"leave it out, or --strategy {owner}",
+                )
         cls.plan(config, ranks)
 
     @classmethod
@@ -113,13 +118,30 @@ class Strategy(ABC):
         return self.data_ranks(self.ranks)[1]
 
     def setup(self, build_model: BuildModel, build_optimizer: BuildOptimizer) -> None:
-        """Initialise, compile, wrap, then make the optimizer: the order that every strategy keeps."""
+        """Initialise, compile, wrap, then make the optimizer: the order that every strategy keeps.
+
+        Activation checkpointing is part of the blocks themselves.
+        """
         model = build_model().to(self.device.torch_device)
+        self.compile(model)
+        self.module = self.wrap(model)
+        self.take_over(model, build_optimizer)
+
+    def compile(self, model: nn.Module) -> None:
+        """Compile the blocks in place, if the config asks for it: names stay as they are."""
         if self.config.model.compile == "blocks":
             for block in model.get_submodule("blocks").children():
                 block.compile()
-        self.module = self.wrap(model)
+
+    def take_over(self, model: nn.Module, build_optimizer: BuildOptimizer) -> None:
+        """Remember the parameters by canonical name and make their optimizer and loss scaling.
+
+        Raises:
+            TrainingError: the optimizer leaves out a parameter, or has one twice.
+        """
+        self.parameters = dict(model.named_parameters())
         self.optimizer = build_optimizer(model)
+        check_groups(self.parameters, self.optimizer)
         self.scaler = torch.amp.GradScaler(self.device.torch_device.type, enabled=self.device.precision == "fp16")
 
     @abstractmethod
@@ -150,25 +172,34 @@ class Strategy(ABC):
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.scaler.unscale_(self.optimizer)
-        parameters = [p for p in self.model.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        if max_norm > 0:
-            torch.nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
+        norm = self.clip_gradient(max_norm)
         applied = torch.isfinite(norm) if self.scaler.is_enabled() else torch.ones((), device=norm.device)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         return StepResult(norm.detach(), applied.float())
 
+    def clip_gradient(self, max_norm: float) -> torch.Tensor:
+        """Scale the gradient down to `max_norm` (0: do not); gives its norm before, a scalar on the device."""
+        parameters = [p for p in self.parameters.values() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if max_norm > 0:
+            torch.nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
+        return norm
+
     def weights(self) -> dict[str, torch.Tensor]:
         """The fp32 weights by canonical name, live, in the pieces that this rank holds."""
-        return {name: parameter.detach() for name, parameter in self.model.named_parameters()}
+        return {name: parameter.detach() for name, parameter in self.parameters.items()}
 
     def moments(self, kind: str) -> dict[str, torch.Tensor]:
         """A moment of AdamW (`exp_avg` or `exp_avg_sq`), live, in pieces like those of `weights()`."""
-        return {name: self.optimizer.state[p][kind] for name, p in self.model.named_parameters()}
+        return {name: self.optimizer.state[p][kind] for name, p in self.parameters.items()}
 
-    def publish(self) -> None:
+    def computed_weights(self) -> dict[str, torch.Tensor]:
+        """The weights that the model computes with, in pieces like those of `weights()`; of 16 bits where those are."""
+        return self.weights()
+
+    def publish(self) -> None:  # noqa: B027 - most strategies compute with the weights themselves
         """After `weights()` were changed from outside: let what the model computes with follow them."""
 
     def gather(self, pieces: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -237,10 +268,10 @@ class Strategy(ABC):
 
         All ranks get the same names in the same order. The gradient may still carry the factor of loss scaling.
         """
-        for name, parameter in self.model.named_parameters():
+        for name, parameter in self.parameters.items():
             yield name, parameter.grad
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most strategies keep nothing
         """Let go of what outlives the model: communication groups, hooks."""
 
 

@@ -8,11 +8,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel as TorchDistributedDataParallel
 
-from weather.config.wrapper import ConfigWrapper
-from weather.errors import ConfigError
 from weather.model.transformer import WeatherTransformer
-from weather.runtime.device import Device
-from weather.runtime.ranks import Ranks
 from weather.strategies.base import BuildModel, BuildOptimizer, Strategy
 
 
@@ -20,17 +16,6 @@ class DistributedDataParallel(Strategy):
     """Every rank holds the whole model; gradients are reduced bucket by bucket during the last backward pass."""
 
     name = "ddp"
-
-    @classmethod
-    def validate(cls, config: ConfigWrapper, ranks: Ranks, device: Device) -> None:
-        if ranks.launcher == "single":
-            raise ConfigError(
-                "strategy 'ddp' without a launcher",
-                where="training.strategy",
-                rule="it runs in a world of ranks",
-                fix="torchrun --nproc-per-node 2 -m weather.train --strategy ddp ..., or --strategy single",
-            )
-        super().validate(config, ranks, device)
 
     def setup(self, build_model: BuildModel, build_optimizer: BuildOptimizer) -> None:
         super().setup(build_model, build_optimizer)
@@ -56,6 +41,8 @@ class DistributedDataParallel(Strategy):
             device_ids=[self.device.torch_device.index] if on_gpu else None,
             # Gradients live in the communication buckets: one copy less of them in memory and in time.
             gradient_as_bucket_view=True,
+            # Every parameter has a gradient in every pass, and in the same order.
+            static_graph=True,
         )
 
     @property

@@ -15,6 +15,7 @@ class SingleProcess(Strategy):
     """The reference that the other strategies are compared with."""
 
     name = "single"
+    parallel = False
 
     @classmethod
     def validate(cls, config: ConfigWrapper, ranks: Ranks, device: Device) -> None:
@@ -23,7 +24,7 @@ class SingleProcess(Strategy):
                 f"strategy 'single' with {ranks.world_size} ranks",
                 where="training.strategy",
                 rule="it serves one process",
-                fix="--strategy ddp",
+                fix="--strategy ddp, fsdp or deepspeed",
             )
         super().validate(config, ranks, device)
 

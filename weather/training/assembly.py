@@ -11,7 +11,8 @@ import torch
 from weather.data.loader import BatchLoader, Normalizer
 from weather.model.transformer import WeatherTransformer
 from weather.runtime.seeds import seed_weights
-from weather.strategies.base import BatchPlan, Strategy
+from weather.strategies.base import Strategy
+from weather.strategies.batches import BatchPlan
 from weather.training.checkpoint import Checkpoint, load_tensors
 from weather.training.checkpoint_reader import TensorReader
 from weather.training.loss import loss_weights

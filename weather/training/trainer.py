@@ -243,9 +243,8 @@ class WeatherTrainer:
     def _evaluate(self) -> None:
         """Scores on the validation split, of the averaged weights if there are."""
         self._judge(self.monitor.read())
-        with self.watch.pause() as pause:
-            with self.run.averaged_weights():
-                scores = self.run.validator.run()
+        with self.watch.pause() as pause, self.run.averaged_weights():
+            scores = self.run.validator.run()
         self.progress = dataclasses.replace(self.progress, validation_loss=scores["loss"])
         self.evaluated_step, self.evaluation_seconds = self.progress.step, pause.seconds
         self.reporter.validation(self.progress, scores)
