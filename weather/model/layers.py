@@ -10,6 +10,13 @@ from weather.model.attention import attend
 from weather.model.recomputation import recomputed
 
 
+class LayerNorm(nn.LayerNorm):
+    """Layer normalisation in float32, whatever the types of input and weights: some strategies keep 16-bit weights."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.layer_norm(x.float(), self.normalized_shape, self.weight.float(), self.bias.float(), self.eps)
+
+
 class SelfAttention(nn.Module):
     """Multi-head self-attention.
 
@@ -34,8 +41,8 @@ class SelfAttention(nn.Module):
         self.query = nn.Linear(dim, dim, bias=bias)
         self.key = nn.Linear(dim, dim, bias=False)
         self.value = nn.Linear(dim, dim, bias=bias)
-        self.query_norm = nn.LayerNorm(self.head_dim) if normalize else nn.Identity()
-        self.key_norm = nn.LayerNorm(self.head_dim) if normalize else nn.Identity()
+        self.query_norm = LayerNorm(self.head_dim) if normalize else nn.Identity()
+        self.key_norm = LayerNorm(self.head_dim) if normalize else nn.Identity()
         self.output = nn.Linear(dim, dim)
 
     def forward(self, x_BND: torch.Tensor) -> torch.Tensor:
@@ -96,11 +103,11 @@ class EncoderBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.recompute = recompute
-        self.attention_norm = nn.LayerNorm(dim)
+        self.attention_norm = LayerNorm(dim)
         self.attention = SelfAttention(
             dim, heads, bias=qkv_bias, normalize=qk_norm, dropout=attention_dropout, kernel=kernel
         )
-        self.mlp_norm = nn.LayerNorm(dim)
+        self.mlp_norm = LayerNorm(dim)
         self.mlp = MLP(dim, mlp_hidden, dropout)
         self.dropout = nn.Dropout(dropout)
         self.drop_path = StochasticDepth(stochastic_depth)

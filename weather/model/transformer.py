@@ -11,7 +11,7 @@ from torch import nn
 
 from weather.config.schema import ModelSection
 from weather.model.attention import choose_attention
-from weather.model.layers import EncoderBlock, SpacePositions
+from weather.model.layers import EncoderBlock, LayerNorm, SpacePositions
 
 
 def token_grid(img_size: tuple[int, int], patch_size: int) -> tuple[int, int]:
@@ -69,7 +69,7 @@ class WeatherTransformer(nn.Module):
             )
             for layer in range(section.num_layers)
         )
-        self.norm = nn.LayerNorm(dim)
+        self.norm = LayerNorm(dim)
         self.head = nn.Linear(dim, section.output_channels * patch**2)
         self.reset_parameters()
 
