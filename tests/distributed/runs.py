@@ -132,6 +132,10 @@ class Workplace:
         assert [record["step"] for record in records] == list(range(1, len(records) + 1))
         return [record["loss"] for record in records]
 
+    def partial(self, name: str) -> list[Path]:
+        """Checkpoints that are being written, or that a killed run left half written."""
+        return list((self.folder / "checkpoints" / name).glob("*.partial"))
+
     def newest(self, name: str) -> Path:
         """Newest checkpoint of a run."""
         return complete_checkpoints(self.folder / "checkpoints" / name)[-1].path

@@ -13,6 +13,7 @@ from weather.training.monitor import Requests, Stopwatch
 
 UNKNOWN_SAVE_SECONDS = 60.0  # held back before the walltime until a save was measured,
 LARGEST_SHARE = 0.1  # but no more than this share of the time that was left at the start
+LEAVING_SECONDS = 5.0  # for the last step, the loaders and the interpreter to end
 
 
 @dataclass
@@ -63,9 +64,9 @@ class Clock:
         return 2 * self.watch.seconds_per_step + (self.durations.evaluation or 0.0) + (self.durations.save or 0.0)
 
     def margin(self) -> float:
-        """Seconds held back of a walltime: twice the last save, for file systems waver, and three steps."""
+        """Seconds held back of a walltime: twice the last save, for file systems waver, three steps, and the end."""
         save = self._unknown_save if self.durations.save is None else self.durations.save
-        return 2 * save + 3 * self.watch.seconds_per_step
+        return 2 * save + 3 * self.watch.seconds_per_step + LEAVING_SECONDS
 
     def _walltime_near(self, evaluation_near: bool, save_near: bool) -> bool:
         if self.deadline is None:
