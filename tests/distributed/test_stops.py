@@ -69,7 +69,7 @@ def test_walltime_saves_in_time(workplace: Workplace) -> None:
     stop = workplace.records("walled", "stop")[-1]
     assert stop["reason"] == "walltime"
     assert workplace.records("walled", "checkpoint")[-1]["step"] == stop["step"]
-    output = workplace.run("walled", f"max_steps={stop['step'] + 1}")
+    output = workplace.run("walled", "epochs=100000", f"max_steps={stop['step'] + 1}")
     assert f"resumes at step {stop['step']}" in output
 
 
