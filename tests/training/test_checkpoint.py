@@ -21,13 +21,13 @@ from weather.errors import CheckpointError
 from weather.training.checkpoint import (
     MARKER,
     STATE_FILE,
-    CheckpointStore,
     Progress,
     best_checkpoint,
     complete_checkpoints,
     load_tensors,
     read_checkpoint,
 )
+from weather.training.checkpoint_store import CheckpointStore
 
 FACTS = {"config": {"training": {"seed": 1}}, "samples": {"means": [0.5]}, "strategy": "single", "world_size": 1}
 
@@ -49,7 +49,14 @@ def blank() -> dict[str, torch.Tensor]:
 def save(store: CheckpointStore, step: int, name: str = "", loss: float | None = None) -> Path:
     """A checkpoint of `step`, whose tensors are those of the seed `step`."""
     progress = Progress(step=step, epoch=step // 10, samples=4 * step, flops=step * 10**18, validation_loss=loss)
-    return store.save(name or f"checkpoint_step_{step}", tensors(step), progress, FACTS)
+    return saved(store, name or f"checkpoint_step_{step}", tensors(step), progress)
+
+
+def saved(store: CheckpointStore, name: str, state: dict[str, torch.Tensor], progress: Progress) -> Path:
+    """A checkpoint that is complete."""
+    saving = store.save(name, lambda: state, progress, FACTS)
+    store.wait()
+    return saving.path
 
 
 def steps(folder: Path) -> list[int]:
@@ -80,11 +87,11 @@ def test_tensors_come_back_to_the_bit_and_in_place(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16, torch.int64, torch.int32, torch.bool])
 def test_types_come_back(tmp_path: Path, dtype: torch.dtype) -> None:
-    saved = torch.arange(6).reshape(2, 3).to(dtype)
-    path = CheckpointStore(tmp_path, 3).save("checkpoint_step_1", {"x": saved}, Progress(step=1), FACTS)
+    expected = torch.arange(6).reshape(2, 3).to(dtype)
+    path = saved(CheckpointStore(tmp_path, 3), "checkpoint_step_1", {"x": expected}, Progress(step=1))
     state = {"x": torch.zeros(2, 3, dtype=dtype)}
     load_tensors(path, state)
-    assert torch.equal(state["x"], saved)
+    assert torch.equal(state["x"], expected)
 
 
 def test_progress_and_facts_come_back(tmp_path: Path) -> None:
@@ -98,7 +105,7 @@ def test_progress_and_facts_come_back(tmp_path: Path) -> None:
 
 def test_why_a_run_ended_comes_back(tmp_path: Path) -> None:
     progress = Progress(step=3, seconds=1.5, ended="time_budget")
-    path = CheckpointStore(tmp_path, 3).save("checkpoint_step_3", tensors(3), progress, FACTS)
+    path = saved(CheckpointStore(tmp_path, 3), "checkpoint_step_3", tensors(3), progress)
     assert read_checkpoint(path).progress == progress
     assert read_checkpoint(save(CheckpointStore(tmp_path, 3), 4)).progress.ended is None
 

@@ -21,11 +21,12 @@ from weather.strategies.base import StepResult
 
 @dataclass(frozen=True)
 class Requests:
-    """What this rank would like to happen at the end of the step; one rank's wish is enough."""
+    """What this rank would like to happen at the end of the step, or knows; one rank is enough."""
 
     stop: bool = False
     time_over: bool = False
     save: bool = False
+    save_failed: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,9 @@ class Monitor:
         on_gpu = self.device.type == "cuda"
         # From pinned memory the copy waits for nothing.
         wishes = torch.tensor(
-            [requests.stop, requests.time_over, requests.save], dtype=torch.float32, pin_memory=on_gpu
+            [requests.stop, requests.time_over, requests.save, requests.save_failed],
+            dtype=torch.float32,
+            pin_memory=on_gpu,
         ).to(self.device, non_blocking=on_gpu)
         shared = torch.cat([(loss.detach().float() / self.world_size).reshape(1), wishes])
         sum_over_ranks(shared)
@@ -92,8 +95,9 @@ class Monitor:
         self._pending = None
         if event is not None:
             event.synchronize()
-        loss, stop, time_over, save, grad_norm, applied = packed.tolist()
-        return Reading(step, loss, grad_norm, applied > 0, Requests(stop > 0, time_over > 0, save > 0), made)
+        loss, stop, time_over, save, save_failed, grad_norm, applied = packed.tolist()
+        wishes = Requests(stop > 0, time_over > 0, save > 0, save_failed > 0)
+        return Reading(step, loss, grad_norm, applied > 0, wishes, made)
 
 
 class Pause:

@@ -22,7 +22,8 @@ from weather.runtime.seeds import seed_step
 from weather.runtime.stop import StopSignals
 from weather.strategies import find_strategy
 from weather.training.assembly import assemble
-from weather.training.checkpoint import CheckpointStore, Progress
+from weather.training.checkpoint import Progress
+from weather.training.checkpoint_store import CheckpointStore
 from weather.training.failures import explain_nonfinite, readable_failure, refuse_endless_skips
 from weather.training.loss import weighted_mean_squared_error
 from weather.training.monitor import Monitor, Reading, Requests, Stopwatch
@@ -75,13 +76,13 @@ class WeatherTrainer:
         self.config = self.prepared.config
         self.length = self.prepared.length
         self.folder = run_folder(self.config)
-        self.store = CheckpointStore(checkpoint_folder(self.config), limit)
+        asynchronous = self.config.training.asynchronous_checkpoints
+        folder = checkpoint_folder(self.config)
+        self.store = CheckpointStore(folder, limit, asynchronous=asynchronous, timeout_minutes=timeout)
         # Held until `train` ends: nobody may move the run's newest checkpoint once it is chosen.
         self.locks = contextlib.ExitStack()
         on_first_rank(lambda: hold(self.locks, self.folder, self.store.folder))
-        self.resume_point = on_first_rank(
-            lambda: find_resume_point(self.store.folder, self.folder, resume, self.prepared)
-        )
+        self.resume_point = find_resume_point(self.store.folder, self.folder, resume, self.prepared)
         self.progress = self.resume_point.progress if self.resume_point else Progress()
         self.strategy = strategy_class(self.config, self.device, self.ranks)
         self.log = RunLog(self.folder, self.config, speaks=self.ranks.first)
@@ -145,7 +146,7 @@ class WeatherTrainer:
         self.last_save = time.monotonic()
         self.evaluated_step = self.saved_step = self.progress.step
         self.save_requested = False
-        self.skipped_steps, self.evaluation_seconds, self.save_seconds = 0, 0.0, 0.0
+        self.skipped_steps, self.evaluation_seconds = 0, 0.0
         while self.progress.step < self.length.total_steps and self.stop_reason is None:
             step = self.progress.step
             seed_step(self.config.training.seed, step, self.ranks.rank)
@@ -155,6 +156,7 @@ class WeatherTrainer:
             if self.run.average is not None:
                 self.run.average.update(step)
             self._advance()
+            self.reporter.saved(self.store.finished())
             self._judge(self.monitor.record(step + 1, loss, result, self._requests(signals)))
             self._evaluate_and_save_if_due()
 
@@ -200,13 +202,14 @@ class WeatherTrainer:
 
     def _requests(self, signals: StopSignals) -> Requests:
         """What this rank wants; only rank 0 looks at the clock."""
+        known = Requests(stop=signals.received is not None, save_failed=self.store.failed)
         if not self.ranks.first:
-            return Requests(stop=signals.received is not None)
+            return known
         budget, minutes = self.config.training.time_budget_hours, self.config.training.save_every_minutes
         # The decision is read one step late, and the run still has to be evaluated and saved.
-        reserve = 2 * self.watch.seconds_per_step + self.evaluation_seconds + self.save_seconds
-        return Requests(
-            stop=signals.received is not None,
+        reserve = 2 * self.watch.seconds_per_step + self.evaluation_seconds + self.store.seconds_to_save()
+        return dataclasses.replace(
+            known,
             time_over=budget is not None and self.progress.seconds + reserve > budget * 3600,
             save=minutes > 0 and time.monotonic() - self.last_save >= minutes * 60,
         )
@@ -223,6 +226,8 @@ class WeatherTrainer:
         refuse_endless_skips(self.skipped_steps, reading.step)
         self.reporter.step(reading)
         self.save_requested = reading.requests.save
+        if reading.requests.save_failed:
+            self.store.wait()  # raises, on all ranks
         if reading.requests.stop:
             self.stop_reason = "signal"
         elif reading.requests.time_over:
@@ -267,13 +272,9 @@ class WeatherTrainer:
             "strategy": self.strategy.name,
             "world_size": self.ranks.world_size,
         }
-        with self.watch.pause() as pause:
-            path = self.store.save(name, self.run.state(), self.progress, facts)
+        with self.watch.pause():
+            self.store.save(name, self.run.state, self.progress, facts)
         self.saved_step, self.save_requested, self.last_save = self.progress.step, False, time.monotonic()
-        self.save_seconds = pause.seconds
-        self.log.event(
-            "checkpoint", step=self.progress.step, seconds=pause.seconds, stall_seconds=pause.seconds, path=str(path)
-        )
 
     def _finish(self) -> TrainingResult:
         """Evaluate and save where the run stopped before its last step; say why it ended."""
@@ -286,10 +287,13 @@ class WeatherTrainer:
             self._save(ended=reason)
         elif self.saved_step != self.progress.step:
             self._save()
+        self.reporter.saved(self.store.wait())
         self.reporter.stop(self.progress, reason)
         return TrainingResult(reason, self.progress.step, self.progress.validation_loss)
 
     def _close(self) -> None:
         if hasattr(self, "run"):
+            with contextlib.suppress(LaunchError):
+                self.reporter.saved(self.store.close())
             self.run.close()
         self.log.close()
