@@ -17,6 +17,7 @@ import pytest
 import torch
 from torch.distributed.checkpoint.metadata import BytesStorageMetadata
 
+from tests.training.checkpoints import FACTS, blank, save, saved, shard, tensors
 from weather.errors import CheckpointError
 from weather.training.checkpoint import (
     MARKER,
@@ -28,35 +29,6 @@ from weather.training.checkpoint import (
     read_checkpoint,
 )
 from weather.training.checkpoint_store import CheckpointStore
-
-FACTS = {"config": {"training": {"seed": 1}}, "samples": {"means": [0.5]}, "strategy": "single", "world_size": 1}
-
-
-def tensors(seed: int = 0) -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    return {
-        "model.weight": torch.randn(40, 30, generator=generator),
-        "model.bias": torch.randn(30, generator=generator),
-        "optimizer.step.weight": torch.tensor(float(seed)),
-        "empty": torch.empty(0, 3),
-    }
-
-
-def blank() -> dict[str, torch.Tensor]:
-    return {name: torch.full_like(tensor, torch.nan) for name, tensor in tensors().items()}
-
-
-def save(store: CheckpointStore, step: int, name: str = "", loss: float | None = None) -> Path:
-    """A checkpoint of `step`, whose tensors are those of the seed `step`."""
-    progress = Progress(step=step, epoch=step // 10, samples=4 * step, flops=step * 10**18, validation_loss=loss)
-    return saved(store, name or f"checkpoint_step_{step}", tensors(step), progress)
-
-
-def saved(store: CheckpointStore, name: str, state: dict[str, torch.Tensor], progress: Progress) -> Path:
-    """A checkpoint that is complete."""
-    saving = store.save(name, lambda: state, progress, FACTS)
-    store.wait()
-    return saving.path
 
 
 def steps(folder: Path) -> list[int]:
@@ -431,11 +403,6 @@ def test_another_shape_is_named_with_both(tmp_path: Path) -> None:
         load_tensors(path, state)
 
 
-def shard(path: Path) -> Path:
-    (found,) = path.glob("*.distcp")
-    return found
-
-
 @pytest.mark.parametrize(
     "damage",
     [
@@ -490,6 +457,16 @@ def test_a_malicious_table_of_contents_runs_nothing(tmp_path: Path, attack: int,
     with pytest.raises(CheckpointError, match="which no table of tensors needs"):
         load_tensors(path, blank())
     assert not trace.exists()
+
+
+def test_a_table_of_contents_points_to_no_other_folder(tmp_path: Path) -> None:
+    path = save(CheckpointStore(tmp_path, 3), 1)
+    contents = pickle.loads((path / ".metadata").read_bytes())  # written by this test
+    for place in contents.storage_data.values():
+        place.relative_path = "../checkpoint_step_1/" + place.relative_path
+    (path / ".metadata").write_bytes(pickle.dumps(contents))
+    with pytest.raises(CheckpointError, match="outside of the checkpoint"):
+        load_tensors(path, blank())
 
 
 @pytest.mark.parametrize("attack", range(7))

@@ -102,10 +102,11 @@ def to_verify(path: Path) -> list[Path]:
 
 def print_table(folder: Path, entries: list[Entry]) -> None:
     """A table on the console."""
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=str(folder))
+    table = Table(title=str(folder), box=SIMPLE, padding=(0, 1, 0, 0))
     columns = ("checkpoint", "step", "epoch", "samples", "FLOPs", "validation loss", "written by", "size", "written")
     for column in columns:
         table.add_column(column, justify="left" if column in ("checkpoint", "written by", "written") else "right")
@@ -118,8 +119,11 @@ def print_table(folder: Path, entries: list[Entry]) -> None:
             cells = [str(progress.step), str(progress.epoch), str(progress.samples), f"{progress.flops:.3g}", loss]
             cells.append(f"{entry.checkpoint.strategy} on {entry.checkpoint.world_size}")
         status = entry.status + (", best" if entry.best else "")
-        table.add_row(entry.path.name, *cells, size(entry.bytes), entry.written.replace("T", " "), status)
-    Console(soft_wrap=True).print(table)
+        table.add_row(entry.path.name, *cells, size(entry.bytes), entry.written[:16].replace("T", " "), status)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)  # into a file or a pipe, nothing needs to be folded
+    console.print(table)
     for entry in entries:
         if entry.problem and entry.status != "partial":
             print(entry.problem)
