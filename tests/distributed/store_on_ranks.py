@@ -14,7 +14,7 @@ from torch.distributed.fsdp import fully_shard
 
 from weather.errors import CheckpointError
 from weather.training import checkpoint_store
-from weather.training.checkpoint import Progress, complete_checkpoints, load_tensors, read_checkpoint
+from weather.training.checkpoint import MARKER, Progress, complete_checkpoints, load_tensors, read_checkpoint
 from weather.training.checkpoint_digest import DigestingWriter
 from weather.training.checkpoint_store import CheckpointStore
 from weather.training.checkpoint_verify import verify
@@ -38,6 +38,7 @@ def replicated_tensors_are_shared_out(folder: Path, rank: int) -> None:
     path = save(store, 1, {name: tensor.clone() for name, tensor in state.items()})
     sizes = [(path / f"__{r}_0.distcp").stat().st_size for r in (0, 1)]
     assert 0.9 < sizes[0] / sizes[1] < 1.1, sizes
+    assert {file.name for file in path.iterdir()} == {MARKER, *read_checkpoint(path).files}, "of all ranks"
     back = {name: torch.empty(100, 100) for name in state}
     load_tensors(path, back)
     assert all(torch.equal(back[name], state[name]) for name in state)

@@ -45,6 +45,20 @@ def test_every_save_is_recorded_when_it_is_complete(uninterrupted: Workplace) ->
     assert records[-1]["path"] == str(newest.path)
 
 
+@pytest.mark.slow
+def test_sharded_tensors_are_written_beside_the_training(uninterrupted: Workplace) -> None:
+    """Each rank's shards of weights, moments and average, while the optimizer goes on changing them in place."""
+    settings = (*NOISY, "strategy=fsdp", "schedule=constant")
+    for name, way in (("fsdp_beside", "true"), ("fsdp_between", "false")):
+        uninterrupted.run(name, *settings, f"asynchronous_checkpoints={way}", "max_steps=9", ranks=2)
+    assert_same_bits(uninterrupted.tensors("fsdp_beside"), uninterrupted.tensors("fsdp_between"))
+    for steps in (11, 12):
+        assert "resumes at step" in uninterrupted.run("fsdp_beside", *settings, f"max_steps={steps}", ranks=2)
+    uninterrupted.run("fsdp_at_once", *settings, "max_steps=12", ranks=2)
+    assert uninterrupted.losses("fsdp_beside") == uninterrupted.losses("fsdp_at_once")
+    assert_same_bits(uninterrupted.tensors("fsdp_beside"), uninterrupted.tensors("fsdp_at_once"))
+
+
 def test_without_asynchronous_the_same_is_written(uninterrupted: Workplace) -> None:
     uninterrupted.run("synchronous", *NOISY, "asynchronous_checkpoints=false", ranks=2)
     assert_same_bits(uninterrupted.tensors("synchronous"), uninterrupted.tensors("uninterrupted"))
@@ -153,3 +167,13 @@ def test_a_full_disk_is_a_line_and_spares_the_earlier_ones(workplace: Workplace,
         subprocess.run(remount, check=True)
         output = workplace.run(name, *settings[:-1], f"max_steps={kept[-1].progress.step + 2}", ranks=ranks)
         assert f"resumes at step {kept[-1].progress.step}" in output
+
+
+def test_a_failed_save_ends_the_run_before_the_next_one(workplace: Workplace) -> None:
+    """A run must not train for hours on a disk that keeps nothing."""
+    disk, every = workplace.folder / "tiny_disk", 400
+    settings = (f"checkpoint_dir={disk}", f"save_every_steps={every}", "save_frequency=0", "eval_frequency=0")
+    with small_disk(disk, 24):
+        output = workplace.run("unsaved", *settings, "epochs=400", status=1)
+    assert "CheckpointError" in output and "checkpoint_step_400" in output and "No space left" in output
+    assert every <= workplace.records("unsaved", "stop")[-1]["step"] < 2 * every

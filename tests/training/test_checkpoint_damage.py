@@ -99,6 +99,13 @@ def test_every_bit_counts(tmp_path: Path) -> None:
     verify(checkpoint)
 
 
+def test_marker_and_state_are_of_the_same_step(tmp_path: Path) -> None:
+    path = saved(tmp_path, 1)
+    marker(path).write_text(marker(path).read_text().replace('"step": 1', '"step": 3'))
+    with pytest.raises(DamagedCheckpoint, match="of step 1, and COMPLETE of step 3"):
+        read_checkpoint(path)
+
+
 def test_several_damaged_ones_are_passed_over(tmp_path: Path) -> None:
     paths = [saved(tmp_path, step) for step in (1, 2, 3)]
     flip(shard(paths[2]))
