@@ -19,7 +19,9 @@ def run(*words: str, status: int = 0) -> str:
     return done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("door", ["train", "evaluate", "synthesize", "bench step", "bench loader"])
+@pytest.mark.parametrize(
+    "door", ["train", "evaluate", "synthesize", "checkpoint list", "checkpoint export", "bench step", "bench loader"]
+)
 def test_help_teaches(door: str) -> None:
     output = run(*f"weather.{door}".split(), "--help")
     assert f"python -m weather.{door}" in output and "default" in output

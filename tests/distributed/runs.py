@@ -107,11 +107,11 @@ class Workplace:
         self.wait_for_step(process, name, at_step)
         kill_tree(process)
 
-    def wait_for_step(self, process: subprocess.Popen[str], name: str, step: int) -> None:
-        """Wait until a run has logged a training step."""
+    def wait_for_step(self, process: subprocess.Popen[str], name: str, step: int, event: str = "train") -> None:
+        """Wait until a run has logged a training step, or another event at that step or later."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
-            if any(record["step"] >= step for record in self.records(name, "train")):
+            if any(record["step"] >= step for record in self.records(name, event)):
                 return
             assert process.poll() is None, f"ended before step {step}: {process.communicate()[0]}"
             time.sleep(0.01)

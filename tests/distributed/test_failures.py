@@ -73,7 +73,7 @@ def test_nan_in_validation_data_is_named(workplace: Workplace) -> None:
 def test_one_rank_that_fails_ends_the_others_with_a_line(workplace: Workplace) -> None:
     """A rank is killed in mid-run: the other says so, and the run goes on when it is started again."""
     process = workplace.start("lonely", "epochs=400", "save_every_steps=2", ranks=2)
-    workplace.wait_for_step(process, "lonely", 4)
+    workplace.wait_for_step(process, "lonely", 4, "checkpoint")
     rank_1 = next(pid for pid in descendants(process.pid) if b"RANK=1\0" in Path(f"/proc/{pid}/environ").read_bytes())
     os.kill(rank_1, signal.SIGKILL)
     output, _ = process.communicate(timeout=60)

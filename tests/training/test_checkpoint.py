@@ -17,39 +17,18 @@ import pytest
 import torch
 from torch.distributed.checkpoint.metadata import BytesStorageMetadata
 
+from tests.training.checkpoints import FACTS, blank, save, saved, shard, tensors
 from weather.errors import CheckpointError
 from weather.training.checkpoint import (
     MARKER,
     STATE_FILE,
-    CheckpointStore,
     Progress,
     best_checkpoint,
     complete_checkpoints,
     load_tensors,
     read_checkpoint,
 )
-
-FACTS = {"config": {"training": {"seed": 1}}, "samples": {"means": [0.5]}, "strategy": "single", "world_size": 1}
-
-
-def tensors(seed: int = 0) -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    return {
-        "model.weight": torch.randn(40, 30, generator=generator),
-        "model.bias": torch.randn(30, generator=generator),
-        "optimizer.step.weight": torch.tensor(float(seed)),
-        "empty": torch.empty(0, 3),
-    }
-
-
-def blank() -> dict[str, torch.Tensor]:
-    return {name: torch.full_like(tensor, torch.nan) for name, tensor in tensors().items()}
-
-
-def save(store: CheckpointStore, step: int, name: str = "", loss: float | None = None) -> Path:
-    """A checkpoint of `step`, whose tensors are those of the seed `step`."""
-    progress = Progress(step=step, epoch=step // 10, samples=4 * step, flops=step * 10**18, validation_loss=loss)
-    return store.save(name or f"checkpoint_step_{step}", tensors(step), progress, FACTS)
+from weather.training.checkpoint_store import CheckpointStore
 
 
 def steps(folder: Path) -> list[int]:
@@ -80,11 +59,11 @@ def test_tensors_come_back_to_the_bit_and_in_place(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16, torch.int64, torch.int32, torch.bool])
 def test_types_come_back(tmp_path: Path, dtype: torch.dtype) -> None:
-    saved = torch.arange(6).reshape(2, 3).to(dtype)
-    path = CheckpointStore(tmp_path, 3).save("checkpoint_step_1", {"x": saved}, Progress(step=1), FACTS)
+    expected = torch.arange(6).reshape(2, 3).to(dtype)
+    path = saved(CheckpointStore(tmp_path, 3), "checkpoint_step_1", {"x": expected}, Progress(step=1))
     state = {"x": torch.zeros(2, 3, dtype=dtype)}
     load_tensors(path, state)
-    assert torch.equal(state["x"], saved)
+    assert torch.equal(state["x"], expected)
 
 
 def test_progress_and_facts_come_back(tmp_path: Path) -> None:
@@ -98,7 +77,7 @@ def test_progress_and_facts_come_back(tmp_path: Path) -> None:
 
 def test_why_a_run_ended_comes_back(tmp_path: Path) -> None:
     progress = Progress(step=3, seconds=1.5, ended="time_budget")
-    path = CheckpointStore(tmp_path, 3).save("checkpoint_step_3", tensors(3), progress, FACTS)
+    path = saved(CheckpointStore(tmp_path, 3), "checkpoint_step_3", tensors(3), progress)
     assert read_checkpoint(path).progress == progress
     assert read_checkpoint(save(CheckpointStore(tmp_path, 3), 4)).progress.ended is None
 
@@ -424,11 +403,6 @@ def test_another_shape_is_named_with_both(tmp_path: Path) -> None:
         load_tensors(path, state)
 
 
-def shard(path: Path) -> Path:
-    (found,) = path.glob("*.distcp")
-    return found
-
-
 @pytest.mark.parametrize(
     "damage",
     [
@@ -483,6 +457,16 @@ def test_a_malicious_table_of_contents_runs_nothing(tmp_path: Path, attack: int,
     with pytest.raises(CheckpointError, match="which no table of tensors needs"):
         load_tensors(path, blank())
     assert not trace.exists()
+
+
+def test_a_table_of_contents_points_to_no_other_folder(tmp_path: Path) -> None:
+    path = save(CheckpointStore(tmp_path, 3), 1)
+    contents = pickle.loads((path / ".metadata").read_bytes())  # written by this test
+    for place in contents.storage_data.values():
+        place.relative_path = "../checkpoint_step_1/" + place.relative_path
+    (path / ".metadata").write_bytes(pickle.dumps(contents))
+    with pytest.raises(CheckpointError, match="outside of the checkpoint"):
+        load_tensors(path, blank())
 
 
 @pytest.mark.parametrize("attack", range(7))

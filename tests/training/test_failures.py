@@ -16,7 +16,8 @@ from tests.archives import WrittenArchive
 from weather.config.wrapper import ConfigWrapper
 from weather.data.year_file import FIELDS
 from weather.errors import DataError, LaunchError, TrainingError
-from weather.training.checkpoint import CheckpointStore, Progress
+from weather.training.checkpoint import Progress
+from weather.training.checkpoint_store import CheckpointStore
 from weather.training.failures import explain_nonfinite, readable_failure
 from weather.training.monitor import Reading, Requests
 from weather.training.preparation import Prepared, prepare
@@ -104,8 +105,9 @@ def test_finite_data_leave_the_training_to_blame(prepared: Prepared, tmp_path: P
     facts = {"config": {}, "samples": {}, "strategy": "single", "world_size": 1}
     store = CheckpointStore(tmp_path / "checkpoints", 0)
     for step in (2, 4):
-        newest = store.save(f"checkpoint_step_{step}", {"x": torch.ones(1)}, Progress(step=step), facts)
-    with pytest.raises(TrainingError, match=f"last good checkpoint: {newest};"):
+        saving = store.save(f"checkpoint_step_{step}", lambda: {"x": torch.ones(1)}, Progress(step=step), facts)
+        store.wait()
+    with pytest.raises(TrainingError, match=f"last good checkpoint: {saving.path};"):
         explain_nonfinite(READING, prepared, BATCH, store.folder)
 
 

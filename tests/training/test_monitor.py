@@ -47,7 +47,15 @@ def test_a_reading_comes_one_step_late_and_once(monitor: Monitor, monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    "requests", [Requests(), Requests(stop=True), Requests(time_over=True), Requests(save=True), Requests(True, True)]
+    "requests",
+    [
+        Requests(),
+        Requests(stop=True),
+        Requests(time_over=True),
+        Requests(save=True),
+        Requests(save_failed=True),
+        Requests(True, True),
+    ],
 )
 def test_requests_travel_with_the_step(monitor: Monitor, requests: Requests) -> None:
     monitor.record(1, torch.tensor(0.5), result(), requests)

@@ -13,7 +13,8 @@ from weather.config.wrapper import ConfigWrapper
 from weather.errors import CheckpointError
 from weather.runtime.run_folder import METRICS_FILE, json_line
 from weather.training.budget import RunLength
-from weather.training.checkpoint import MARKER, STATE_FILE, Checkpoint, CheckpointStore, Progress
+from weather.training.checkpoint import MARKER, STATE_FILE, Checkpoint, Progress
+from weather.training.checkpoint_store import CheckpointStore
 from weather.training.resume import already_ended, find_resume_point
 
 
@@ -35,7 +36,9 @@ def save(folder: Path, step: int) -> Path:
         "world_size": 1,
     }
     store = CheckpointStore(folder, 0)
-    return store.save(f"checkpoint_step_{step}", {"x": torch.ones(1)}, Progress(step=step), facts)
+    saving = store.save(f"checkpoint_step_{step}", lambda: {"x": torch.ones(1)}, Progress(step=step), facts)
+    store.wait()
+    return saving.path
 
 
 def resume_point(
@@ -101,8 +104,9 @@ def test_a_damaged_newest_one_is_passed_over_with_a_warning(tmp_path: Path, caps
     (path / STATE_FILE).write_text("{")
     assert resumed_step(tmp_path) == 9
     assert "checkpoint_step_10" in capsys.readouterr().err
+    assert not path.exists(), "it was set aside"
     with pytest.raises(CheckpointError, match="is damaged"):
-        resumed_step(tmp_path, str(path))
+        resumed_step(tmp_path / "other", str(path.with_name(path.name + ".damaged")))
 
 
 def test_never_does_not_start_over_on_top_of_work(tmp_path: Path) -> None:

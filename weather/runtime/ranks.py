@@ -268,6 +268,15 @@ def on_first_rank(function: Callable[[], Result]) -> Result:
     return answer[0]  # type: ignore[return-value]
 
 
+def gather_from_ranks(value: Result) -> list[Result]:
+    """The values of all ranks by rank, on every rank; they travel pickled."""
+    if not dist.is_initialized():
+        return [value]
+    values: list[Result] = [value] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
 def sum_over_ranks(values: torch.Tensor, group: dist.ProcessGroup | None = None) -> torch.Tensor:
     """Sum a tensor over all ranks, or over those of a group, in place; does nothing in a single process."""
     if dist.is_initialized():

@@ -1,22 +1,20 @@
-"""Checkpoints that are either whole or not there.
+"""What a checkpoint is, and how it is found and read.
 
 A checkpoint is a folder: tensors in the format of `torch.distributed.checkpoint` under canonical names, `state.json`
-with the run's progress, and a marker `COMPLETE`. It is written under a temporary name, flushed, renamed, and only
-then marked; when old ones are removed, the marker goes first. Whatever has a marker is whole. Order is by step, not
-by name. Kept are the newest `max_checkpoints` and the one with the lowest validation loss.
+with the run's progress, and a marker `COMPLETE` with size and digest of every file. It is written under a temporary
+name, flushed, renamed, and only then marked; when old ones are removed, the marker goes first. Whatever has a marker
+was whole once, and its digests tell whether it still is. Order is by step, not by name.
 """
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import json
 import math
 import os
 import re
-import shutil
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,14 +25,23 @@ import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.api import CheckpointException
 
 from weather.errors import CheckpointError
-from weather.runtime.ranks import on_first_rank, rank_was_lost
-from weather.training.checkpoint_reader import TensorReader
+from weather.training.checkpoint_digest import ALGORITHM, FileDigest
+from weather.training.checkpoint_reader import CONTENTS_FILE, TensorReader
 
 MARKER = "COMPLETE"
 STATE_FILE = "state.json"
 TEMPORARY = ".partial"
 REPLACED = ".replaced"
+DAMAGED = ".damaged"
 OWN_NAME = re.compile(rf"checkpoint_(epoch|step)_\d+({re.escape(TEMPORARY)}|{re.escape(REPLACED)})?")
+DAMAGED_NAME = re.compile(rf"{OWN_NAME.pattern}{re.escape(DAMAGED)}(\.\d+)?")
+
+# One process without a process group is a normal way to run, and the save may not touch this list from its thread.
+warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+
+
+class DamagedCheckpoint(CheckpointError):
+    """A checkpoint was whole once and is no longer: what is on disk is not what was written."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,8 @@ class Checkpoint:
     Attributes:
         config: the run's, resolved.
         samples: identity of the training samples, channels and statistics (`Prepared.identity`).
+        files: size and digest of every file but the marker, by name.
+        passed_over: what was damaged and set aside until this one was taken, a line each.
     """
 
     path: Path
@@ -74,46 +83,127 @@ class Checkpoint:
     samples: dict[str, Any]
     world_size: int
     strategy: str
+    files: dict[str, FileDigest] = dataclasses.field(default_factory=dict)
+    passed_over: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Found:
+    """A folder with a marker, and what is in it: a checkpoint, or a problem.
+
+    Attributes:
+        step: None if nothing readable says it.
+    """
+
+    path: Path
+    step: int | None
+    checkpoint: Checkpoint | None = None
+    problem: CheckpointError | None = None
+
+    def whole(self) -> Checkpoint:
+        """The checkpoint; raises the problem if there is one."""
+        if self.problem is not None:
+            raise self.problem
+        assert self.checkpoint is not None
+        return self.checkpoint
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """What a checkpoint says of itself; reads no tensor.
+    """What a checkpoint says of itself; reads no tensor and checks no digest.
 
     Raises:
-        CheckpointError: the folder is no complete checkpoint.
+        DamagedCheckpoint: its marker or its state is not what was written.
+        CheckpointError: the folder is no complete checkpoint, or cannot be read.
     """
     if not path.is_dir():
         raise CheckpointError("not a complete checkpoint: there is no such folder", where=path)
-    if not (path / MARKER).is_file():
-        inside = [c.path.name for c in complete_checkpoints(path)]
-        if inside:
-            raise CheckpointError("it holds checkpoints, but is none", where=path, fix=f"name one: {', '.join(inside)}")
-        raise CheckpointError("not a complete checkpoint", where=path, rule=f"a whole one holds a file {MARKER}")
+    step, files = _read_marker(path)
     try:
-        state = json.loads((path / STATE_FILE).read_text())
+        state = json.loads((path / STATE_FILE).read_text(encoding="utf-8"))
+        progress = Progress(**state["progress"])
+        if progress.step != step:
+            raise ValueError(f"it is of step {progress.step}, and {MARKER} of step {step}")
         return Checkpoint(
             path,
-            Progress(**state["progress"]),
+            progress,
             dict(state["config"]),
             dict(state["samples"]),
             int(state["world_size"]),
             str(state["strategy"]),
+            files,
         )
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise CheckpointError(f"{STATE_FILE} is damaged ({error})", where=path) from error
+    except (FileNotFoundError, ValueError, TypeError, KeyError) as error:
+        if not (path / MARKER).exists():
+            raise not_complete(path) from error  # it is being removed
+        raise DamagedCheckpoint(f"{STATE_FILE} is damaged ({error})", where=path) from error
+    except OSError as error:
+        raise unreadable(path / STATE_FILE, error) from error
+
+
+def _read_marker(path: Path) -> tuple[int, dict[str, FileDigest]]:
+    """The step and the files that a marker names."""
+    try:
+        marker = json.loads((path / MARKER).read_text(encoding="utf-8"))
+        files = {str(n): FileDigest(int(f["bytes"]), str(f[ALGORITHM])) for n, f in marker["files"].items()}
+        missing = {STATE_FILE, CONTENTS_FILE} - files.keys()
+        if missing or any(Path(name).name != name for name in files):
+            raise ValueError(f"it names no {min(missing)}" if missing else "it names files of other folders")
+        return int(marker["step"]), files
+    except FileNotFoundError as error:
+        raise not_complete(path) from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DamagedCheckpoint(f"{MARKER} is damaged ({error})", where=path) from error
+    except OSError as error:
+        raise unreadable(path / MARKER, error) from error
+
+
+def not_complete(path: Path) -> CheckpointError:
+    inside = [found.path.name for found in find_checkpoints(path)]
+    if inside:
+        return CheckpointError("it holds checkpoints, but is none", where=path, fix=f"name one: {', '.join(inside)}")
+    return CheckpointError("not a complete checkpoint", where=path, rule=f"a whole one holds a file {MARKER}")
+
+
+def unreadable(path: Path, error: OSError) -> CheckpointError:
+    """For what may be whole, but cannot be read now: it must not be taken for damaged."""
+    return CheckpointError(
+        f"cannot be read ({type(error).__name__}: {error.strerror or error})",
+        where=path,
+        fix="mend permissions or the file system, or move the checkpoint away",
+    )
+
+
+def find_checkpoints(folder: Path) -> list[Found]:
+    """All folders with a marker of a run, oldest first; what does not tell its step comes last."""
+    found = []
+    for marker in folder.glob(f"checkpoint_*/{MARKER}"):
+        path = marker.parent
+        if not OWN_NAME.fullmatch(path.name):
+            continue  # a copy that a user made, or one that was set aside
+        try:
+            checkpoint = read_checkpoint(path)
+            found.append(Found(path, checkpoint.progress.step, checkpoint))
+        except CheckpointError as problem:
+            if marker.exists():
+                found.append(Found(path, _step_of_damaged(path), problem=problem))
+    return sorted(found, key=lambda each: math.inf if each.step is None else each.step)
+
+
+def _step_of_damaged(path: Path) -> int | None:
+    try:
+        return _read_marker(path)[0]
+    except CheckpointError:
+        name = re.match(r"checkpoint_step_(\d+)", path.name)
+        return int(name[1]) if name else None
 
 
 def complete_checkpoints(folder: Path) -> list[Checkpoint]:
-    """All complete checkpoints of a run, oldest first; one whose state is damaged is named and passed over."""
-    found = []
-    for marker in folder.glob(f"checkpoint_*/{MARKER}"):
-        if not OWN_NAME.fullmatch(marker.parent.name):
-            continue  # a copy that a user made
-        try:
-            found.append(read_checkpoint(marker.parent))
-        except CheckpointError as error:
-            print(f"warning: {error} It is passed over.", file=sys.stderr)
-    return sorted(found, key=lambda checkpoint: checkpoint.progress.step)
+    """All complete checkpoints of a run, oldest first; one that cannot be read is named and passed over."""
+    found = find_checkpoints(folder)
+    for each in found:
+        if each.problem is not None:
+            print(f"warning: {each.problem} It is passed over.", file=sys.stderr)
+    return [each.checkpoint for each in found if each.checkpoint is not None]
 
 
 def best_checkpoint(checkpoints: list[Checkpoint]) -> Checkpoint | None:
@@ -123,67 +213,21 @@ def best_checkpoint(checkpoints: list[Checkpoint]) -> Checkpoint | None:
     return min(judged, key=lambda pair: pair[0], default=(None, None))[1]
 
 
-class CheckpointStore:
-    """The checkpoints of one run. All ranks call each method together.
+def set_aside(path: Path) -> Path:
+    """Rename a damaged checkpoint so that nothing takes it for one again; nothing is deleted.
 
-    Args:
-        folder: ``<checkpoint_dir>/<experiment name>``.
-        max_checkpoints: newest ones kept; 0 keeps all.
+    Raises:
+        CheckpointError: it cannot be renamed.
     """
-
-    def __init__(self, folder: Path, max_checkpoints: int) -> None:
-        self.folder = folder
-        self.max_checkpoints = max_checkpoints
-
-    def save(self, name: str, state: Mapping[str, torch.Tensor], progress: Progress, facts: dict[str, Any]) -> Path:
-        """Write a checkpoint and remove the ones that are no longer kept.
-
-        Args:
-            name: of its folder, ``checkpoint_epoch_5`` or ``checkpoint_step_1234``.
-            state: tensors by canonical name, plain or sharded.
-            facts: `config`, `samples`, `strategy`, `world_size`.
-
-        Raises:
-            CheckpointError: it cannot be written; the earlier checkpoints are untouched.
-        """
-        final, temporary = self.folder / name, self.folder / (name + TEMPORARY)
-        on_first_rank(lambda: _guarded(temporary, lambda: _prepare(temporary)))
-        writer = dcp.FileSystemWriter(temporary, single_file_per_rank=True, sync_files=True)
-        try:
-            with _single_process_is_meant():
-                dcp.save(dict(state), storage_writer=writer, no_dist=not dist.is_initialized())
-        except (Exception, CheckpointException) as error:
-            if rank_was_lost(error):
-                raise
-            raise _failed(temporary, error) from error
-        on_first_rank(lambda: _guarded(final, lambda: self._commit(temporary, final, progress, facts)))
-        return final
-
-    def _commit(self, temporary: Path, final: Path, progress: Progress, facts: dict[str, Any]) -> None:
-        document = {"progress": progress.__dict__, **facts}
-        _write_flushed(temporary / STATE_FILE, json.dumps(document, indent=1, allow_nan=False))
-        _flush_folder(temporary)
-        replaced = self.folder / (final.name + REPLACED)
-        if final.exists():
-            if replaced.exists():
-                _remove(replaced)
-            os.rename(final, replaced)  # still marked, and so still whole, until the new one is
-        os.rename(temporary, final)
-        _flush_folder(self.folder)
-        _write_flushed(final / MARKER, f"step {progress.step}\n")
-        _flush_folder(final)
-        if replaced.exists():
-            _remove(replaced)
-        self._rotate()
-
-    def _rotate(self) -> None:
-        if self.max_checkpoints == 0:
-            return
-        checkpoints = complete_checkpoints(self.folder)
-        best = best_checkpoint(checkpoints)
-        for checkpoint in checkpoints[: -self.max_checkpoints]:
-            if best is None or checkpoint.path != best.path:
-                _remove(checkpoint.path)
+    aside, number = path.with_name(path.name + DAMAGED), 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.name}{DAMAGED}.{number}")
+    try:
+        os.rename(path, aside)
+    except OSError as error:
+        raise CheckpointError(f"is damaged and cannot be renamed ({error})", where=path) from error
+    return aside
 
 
 def load_tensors(path: Path, state: dict[str, torch.Tensor]) -> None:
@@ -205,69 +249,15 @@ def load_tensors(path: Path, state: dict[str, torch.Tensor]) -> None:
                 fix="use the run's own config, or another experiment.name",
             )
     try:
-        with _single_process_is_meant():
-            dcp.load(state, storage_reader=reader, no_dist=not dist.is_initialized())
+        dcp.load(state, storage_reader=reader, no_dist=not dist.is_initialized())
     except (Exception, CheckpointException) as error:
         raise CheckpointError(
-            f"cannot be read ({_line(error)})", where=path, fix="resume from an earlier one"
+            f"cannot be read ({line_of(error)})", where=path, fix="resume from an earlier one"
         ) from error
 
 
-@contextlib.contextmanager
-def _single_process_is_meant() -> Iterator[None]:
-    """Without its warning that a process without a process group works alone."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-        yield
-
-
-def _prepare(temporary: Path) -> None:
-    """Make the folder to write into, and clear away what killed processes left: no whole checkpoint is among it."""
-    for path in temporary.parent.glob("checkpoint_*"):
-        if OWN_NAME.fullmatch(path.name) and not (path / MARKER).exists():
-            shutil.rmtree(path)
-    temporary.mkdir(parents=True)
-
-
-def _remove(path: Path) -> None:
-    """Take the marker off first: a removal that is cut short leaves nothing that looks whole."""
-    (path / MARKER).unlink(missing_ok=True)
-    _flush_folder(path)
-    shutil.rmtree(path)
-
-
-def _guarded(path: Path, action: Callable[[], None]) -> None:
-    try:
-        action()
-    except OSError as error:
-        raise _failed(path, error) from error
-
-
-def _failed(path: Path, error: BaseException) -> CheckpointError:
-    return CheckpointError(
-        f"cannot write the checkpoint ({_line(error)})",
-        where=path,
-        fix="check the disk's space and permissions; earlier checkpoints are untouched",
-    )
-
-
-def _line(error: BaseException) -> str:
+def line_of(error: BaseException) -> str:
     """What went wrong, on the first rank where it did."""
     if isinstance(error, CheckpointException) and error.failures:
         error = next(iter(error.failures.values()))[0]
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:400]
-
-
-def _write_flushed(path: Path, text: str) -> None:
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _flush_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,6 +15,7 @@ from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadat
 
 from weather.errors import CheckpointError
 
+CONTENTS_FILE = ".metadata"
 ALLOWED = {
     "torch": {"Size", "float64", "float32", "float16", "bfloat16", "int64", "int32", "uint8", "bool"},
     "torch.serialization": {"_get_layout"},
@@ -52,7 +53,7 @@ class TensorReader(FileSystemReader):
     """
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
-        path = Path(self.path) / ".metadata"
+        path = Path(self.path) / CONTENTS_FILE
         try:
             with open(path, "rb") as file:
                 metadata = _MetadataUnpickler(file).load()
@@ -66,6 +67,9 @@ class TensorReader(FileSystemReader):
         ]
         if odd:
             raise CheckpointError(f"'{odd[0]}' is no tensor", where=path, rule="checkpoints hold tensors only")
+        for place in metadata.storage_data.values():
+            if Path(place.relative_path).name != place.relative_path:
+                raise CheckpointError(f"it points to '{place.relative_path}', outside of the checkpoint", where=path)
         if metadata.storage_meta is not None:
             metadata.storage_meta.load_id = self.load_id
         return metadata

@@ -6,7 +6,7 @@ Only rank 0 looks at the clock; `weather.training.monitor` makes its wish the de
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from weather.config.schema import TrainingSection
 from weather.training.monitor import Requests, Stopwatch
@@ -16,14 +16,6 @@ LARGEST_SHARE = 0.1  # but no more than this share of the time that was left at 
 LEAVING_SECONDS = 5.0  # for the last step, the loaders and the interpreter to end
 
 
-@dataclass
-class Durations:
-    """Seconds that the last evaluation and the last save took; None until there was one."""
-
-    evaluation: float | None = None
-    save: float | None = None
-
-
 class Clock:
     """Keeps the run inside its time budget and its job inside the walltime.
 
@@ -31,19 +23,26 @@ class Clock:
         section: of the config.
         watch: counts the run's time.
         deadline: by `time.monotonic()`, when the job must be gone; None: it may stay.
+        seconds_to_save: how long a save would take that is waited for; 0 as long as none was measured.
     """
 
-    def __init__(self, section: TrainingSection, watch: Stopwatch, deadline: float | None) -> None:
+    def __init__(
+        self,
+        section: TrainingSection,
+        watch: Stopwatch,
+        deadline: float | None,
+        seconds_to_save: Callable[[], float],
+    ) -> None:
         self.section, self.watch = section, watch
-        self.durations = Durations()
         self.deadline = deadline
+        self.seconds_to_save = seconds_to_save
+        self.evaluation_seconds = 0.0  # of the last one
         self._last_save = now = time.monotonic()
         self._unknown_save = min(UNKNOWN_SAVE_SECONDS, LARGEST_SHARE * max(0.0, (deadline or now) - now))
 
-    def saved(self, seconds: float) -> None:
-        """A checkpoint was written in so many seconds."""
+    def saved(self) -> None:
+        """A checkpoint was begun."""
         self._last_save = time.monotonic()
-        self.durations.save = seconds
 
     def requests(self, *, evaluation_near: bool, save_near: bool) -> Requests:
         """The wishes of this moment.
@@ -61,15 +60,15 @@ class Clock:
     def reserve(self) -> float:
         """Seconds held back of a time budget: the decision is read a step late, and then comes the end of the run,
         an evaluation and a save."""
-        return 2 * self.watch.seconds_per_step + (self.durations.evaluation or 0.0) + (self.durations.save or 0.0)
+        return 2 * self.watch.seconds_per_step + self.evaluation_seconds + self.seconds_to_save()
 
     def margin(self) -> float:
         """Seconds held back of a walltime: twice the last save, for file systems waver, three steps, and the end."""
-        save = self._unknown_save if self.durations.save is None else self.durations.save
+        save = self.seconds_to_save() or self._unknown_save
         return 2 * save + 3 * self.watch.seconds_per_step + LEAVING_SECONDS
 
     def _walltime_near(self, evaluation_near: bool, save_near: bool) -> bool:
         if self.deadline is None:
             return False
-        coming = (self.durations.evaluation or 0.0) * evaluation_near + (self.durations.save or 0.0) * save_near
+        coming = self.evaluation_seconds * evaluation_near + self.seconds_to_save() * save_near
         return time.monotonic() + self.margin() + coming > self.deadline

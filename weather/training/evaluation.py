@@ -19,7 +19,7 @@ from weather.runtime.ranks import find_ranks, on_first_rank, start_process_group
 from weather.runtime.run_folder import read_config
 from weather.training.checkpoint import Checkpoint
 from weather.training.preparation import resolve_model
-from weather.training.restore import Forecaster, choose_checkpoint, restore
+from weather.training.restore import Forecaster, choose_checkpoint, restore, verified
 from weather.verification.climatology import Climatology, fit_climatology
 from weather.verification.plots import draw_maps
 from weather.verification.skill import Skill, target_times, verify
@@ -58,7 +58,7 @@ def evaluate(
     start_process_group(ranks, chosen.backend, config.training.collective_timeout_minutes, chosen.torch_device)
     archive = on_first_rank(lambda: open_archive(config.data, tuple(dict.fromkeys(("train", split)))))
     resolve_model(config, archive)  # refuses another grid or other channels
-    selected = on_first_rank(lambda: choose_checkpoint(config, checkpoint))
+    selected = verified(on_first_rank(lambda: choose_checkpoint(config, checkpoint)), checkpoint)
     archive = as_trained(archive, selected)
     if checkpoint == "best" and selected.progress.validation_loss is None and ranks.first:
         print(f"no checkpoint was evaluated in training yet: this is the newest, of step {selected.progress.step}")

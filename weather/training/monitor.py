@@ -22,12 +22,13 @@ from weather.strategies.base import StepResult
 
 @dataclass(frozen=True)
 class Requests:
-    """What this rank would like to happen at the end of the step; one rank's wish is enough."""
+    """What this rank would like to happen at the end of the step, or knows; one rank is enough."""
 
     stop: bool = False
     time_over: bool = False
     walltime: bool = False
     save: bool = False
+    save_failed: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterable
 from typing import Any
 
 from weather.data.loader import BatchLoader
@@ -12,6 +13,7 @@ from weather.runtime.ranks import Ranks
 from weather.runtime.run_folder import git_commit
 from weather.strategies.base import Strategy
 from weather.training.checkpoint import Checkpoint, Progress
+from weather.training.checkpoint_store import Saving
 from weather.training.monitor import Reading, Stopwatch
 from weather.training.preparation import Prepared, changed_keys
 from weather.training.result import RESUMABLE
@@ -78,7 +80,7 @@ class Reporter:
             self.log.say(f"resumes at step {progress.step} from {resume_point.path}")
             for key, (before, now) in changed.items():
                 self.log.say(f"  {key} was {before!r}, is now {now!r}")
-        warnings = list(self.prepared.warnings)
+        warnings = [*self.prepared.warnings, *(resume_point.passed_over if resume_point else ())]
         if config.training.warmup_steps >= length.total_steps:
             warnings.append(
                 f"the learning rate never reaches its peak: warmup_steps {config.training.warmup_steps} of "
@@ -169,6 +171,18 @@ class Reporter:
             f"validation at step {progress.step}: loss {_plain(scores['loss'])}, "
             f"standardised RMSE {scores['rmse']:.4f}, MAE {scores['mae']:.4f}, {scores['samples']} samples"
         )
+
+    def saved(self, savings: Iterable[Saving]) -> None:
+        """Log checkpoints that are complete."""
+        for saving in savings:
+            self.log.event(
+                "checkpoint",
+                step=saving.step,
+                seconds=round(saving.seconds, 3),
+                stall_seconds=round(saving.stall_seconds, 3),
+                path=str(saving.path),
+                bytes=saving.bytes,
+            )
 
     def stop(self, progress: Progress, reason: str) -> None:
         """Log the end of this start."""

@@ -14,11 +14,12 @@ from weather.runtime.device import Device
 from weather.training.checkpoint import (
     Checkpoint,
     best_checkpoint,
-    complete_checkpoints,
+    find_checkpoints,
     load_tensors,
     read_checkpoint,
 )
 from weather.training.checkpoint_reader import TensorReader
+from weather.training.checkpoint_verify import verify
 from weather.training.preparation import checkpoint_folder
 
 
@@ -41,15 +42,47 @@ def choose_checkpoint(config: ConfigWrapper, wanted: str) -> Checkpoint:
     """`best` (lowest validation loss), `last`, or the path of a checkpoint.
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: there is none, or one that cannot be read may be the one that is wanted.
     """
     if wanted not in ("best", "last"):
         return read_checkpoint(Path(wanted))
     folder = checkpoint_folder(config)
-    found = complete_checkpoints(folder)
+    found = find_checkpoints(folder)
     if not found:
         raise CheckpointError("no complete checkpoint", where=folder, fix="train the run first")
-    return best_checkpoint(found) or found[-1] if wanted == "best" else found[-1]
+    doubtful = found if wanted == "best" else found[-1:]
+    for each in doubtful:
+        if each.problem is not None:
+            raise _named_instead(each.problem, wanted) from each.problem
+    whole = [each.whole() for each in found if each.problem is None]
+    return best_checkpoint(whole) or whole[-1] if wanted == "best" else whole[-1]
+
+
+def verified(checkpoint: Checkpoint, wanted: str) -> Checkpoint:
+    """The checkpoint, if its files are what was written. All ranks call it together.
+
+    Args:
+        wanted: as in `choose_checkpoint`.
+
+    Raises:
+        CheckpointError: they are not, or cannot be read; no other checkpoint is taken for it.
+    """
+    try:
+        verify(checkpoint)
+    except CheckpointError as problem:
+        raise _named_instead(problem, wanted) from problem
+    return checkpoint
+
+
+def _named_instead(problem: CheckpointError, wanted: str) -> CheckpointError:
+    other = "--checkpoint last, or " if wanted == "best" else ""
+    error = CheckpointError(
+        str(problem).rstrip("."),
+        rule="no other checkpoint is taken for it silently",
+        fix=f"name another one: {other}--checkpoint with its path",
+    )
+    error.agreed = problem.agreed
+    return error
 
 
 def restore(config: ConfigWrapper, checkpoint: Checkpoint, device: Device) -> Forecaster:

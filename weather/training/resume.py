@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import sys
 from pathlib import Path
 
 from weather.config.wrapper import ConfigWrapper
 from weather.errors import CheckpointError
+from weather.runtime.ranks import on_first_rank
 from weather.runtime.run_folder import METRICS_FILE
 from weather.training.budget import RunLength
-from weather.training.checkpoint import Checkpoint, Progress, complete_checkpoints, read_checkpoint
+from weather.training.checkpoint import (
+    DAMAGED_NAME,
+    Checkpoint,
+    DamagedCheckpoint,
+    Found,
+    Progress,
+    find_checkpoints,
+    read_checkpoint,
+    set_aside,
+)
+from weather.training.checkpoint_verify import verify
 from weather.training.preparation import Prepared, changed_identity, changed_samples
 
 
 def find_resume_point(folder: Path, run: Path, resume: str, prepared: Prepared) -> Checkpoint | None:
-    """The checkpoint to go on from; None starts at step 0.
+    """The checkpoint to go on from, verified; None starts at step 0. All ranks call it together.
+
+    A damaged one is named and set aside, and the one before it is taken.
 
     Args:
         folder: the run's checkpoints.
@@ -22,48 +38,87 @@ def find_resume_point(folder: Path, run: Path, resume: str, prepared: Prepared) 
 
     Raises:
         CheckpointError: `never`, but there are checkpoints that would be mixed up or lost; a path that is no
-            checkpoint; a config or an archive under which the checkpoint's step or weights would mean something else;
-            records of checkpoints that are not there.
+            checkpoint, or a damaged one; a config or an archive under which the checkpoint's step or weights would
+            mean something else; records of checkpoints that are not there; none that is not damaged; a file that
+            cannot be read.
     """
-    existing = complete_checkpoints(folder)
-    if resume == "never":
-        if existing:
-            raise CheckpointError(
-                f"--resume never, but the run has {len(existing)} checkpoint(s), the newest at step "
-                f"{existing[-1].progress.step}",
-                where=folder,
-                rule="a run is never started over on top of its checkpoints",
-                fix="give another experiment.name, or move the folder away",
-            )
-        return None
-    elsewhere = resume != "auto" and Path(resume).resolve().parent != folder.resolve()
-    if elsewhere and existing:
-        chosen = existing[-1]  # the run has begun from that checkpoint and has come further since
-    elif resume != "auto":
-        chosen = read_checkpoint(Path(resume))
-        newer = [c.path.name for c in existing if c.progress.step > chosen.progress.step]
-        if newer:
-            raise CheckpointError(
-                f"the run already has newer checkpoints ({', '.join(newer)})",
-                where=folder,
-                rule="the next automatic resume would take them",
-                fix="give another experiment.name, or move them away",
-            )
-    elif existing:
-        chosen = existing[-1]
-    else:
-        _refuse_lost_checkpoints(folder, run)
-        return None
+    passed_over: list[str] = []
+    while True:
+        found, named = on_first_rank(lambda: _candidate(folder, run, resume))
+        if found is None:
+            return None
+        try:
+            checkpoint = found.whole()
+            verify(checkpoint)
+            break
+        except DamagedCheckpoint as problem:
+            if named:
+                raise
+            passed_over.append(on_first_rank(functools.partial(_put_away, found.path, problem)))
+    chosen = dataclasses.replace(checkpoint, passed_over=tuple(passed_over))
     changed = changed_identity(chosen.config, prepared.config) | changed_samples(chosen.samples, prepared)
     if changed:
         key, (before, now) = next(iter(changed.items()))
-        raise CheckpointError(
+        error = CheckpointError(
             f"{key} was {before!r} and is now {now!r}",
             where=chosen.path,
             rule="model, samples, batch and seed stay the same over a run",
             fix="restore the value, or give another experiment.name",
         )
+        error.agreed = True
+        raise error
     return chosen
+
+
+def _candidate(folder: Path, run: Path, resume: str) -> tuple[Found | None, bool]:
+    """The checkpoint to go on from if it is whole (None: the run is to start), and whether the user named it."""
+    existing = find_checkpoints(folder)
+    if resume == "never":
+        if existing:
+            raise CheckpointError(
+                f"--resume never, but the run has {len(existing)} checkpoint(s), the newest at step "
+                f"{existing[-1].step}",
+                where=folder,
+                rule="a run is never started over on top of its checkpoints",
+                fix="give another experiment.name, or move the folder away",
+            )
+        return None, False
+    if resume == "auto" or Path(resume).resolve().parent != folder.resolve():
+        if existing:
+            return existing[-1], False  # one named elsewhere was where the run began, and it has come further since
+        _refuse_damaged_ones(folder)
+        if resume == "auto":
+            _refuse_lost_checkpoints(folder, run)
+            return None, False
+    chosen = read_checkpoint(Path(resume))
+    newer = [found.path.name for found in existing if found.step is None or found.step > chosen.progress.step]
+    if newer:
+        raise CheckpointError(
+            f"the run already has newer checkpoints ({', '.join(newer)})",
+            where=folder,
+            rule="the next automatic resume would take them",
+            fix="give another experiment.name, or move them away",
+        )
+    return Found(chosen.path, chosen.progress.step, chosen), True
+
+
+def _put_away(path: Path, problem: CheckpointError) -> str:
+    """Set a damaged checkpoint aside; gives the line that says so."""
+    line = f"{problem} It is set aside as {set_aside(path).name}, and the one before it is taken."
+    print(f"warning: {line}", file=sys.stderr)
+    return line
+
+
+def _refuse_damaged_ones(folder: Path) -> None:
+    """A run must not begin anew because none of its checkpoints is whole."""
+    damaged = sorted(path.name for path in folder.glob("checkpoint_*") if DAMAGED_NAME.fullmatch(path.name))
+    if damaged:
+        raise CheckpointError(
+            f"no checkpoint is left that is whole; damaged: {', '.join(damaged)}",
+            where=folder,
+            rule="a run never starts over silently",
+            fix="bring back a copy, or start over with --resume never or another experiment.name",
+        )
 
 
 def already_ended(
@@ -82,7 +137,8 @@ def already_ended(
 def _refuse_lost_checkpoints(folder: Path, run: Path) -> None:
     """A run that has saved before must not begin anew because its checkpoints were moved or purged."""
     records = run / METRICS_FILE
-    if records.exists() and '"event": "checkpoint"' in records.read_text(encoding="utf-8"):
+    text = records.read_text(encoding="utf-8") if records.exists() else ""
+    if any(f'"event": "{event}"' in text for event in ("checkpoint", "resume")):
         raise CheckpointError(
             "the run has saved checkpoints, but none is here",
             where=folder,

@@ -24,7 +24,8 @@ from weather.strategies import find_strategy
 from weather.strategies.inspection import gradient_problems
 from weather.training.assembly import assemble
 from weather.training.budget import due
-from weather.training.checkpoint import CheckpointStore, Progress
+from weather.training.checkpoint import Progress
+from weather.training.checkpoint_store import CheckpointStore
 from weather.training.clock import Clock
 from weather.training.failures import readable_failure
 from weather.training.health import Health
@@ -81,13 +82,13 @@ class WeatherTrainer:
         self.config = self.prepared.config
         self.length = self.prepared.length
         self.folder = run_folder(self.config)
-        self.store = CheckpointStore(checkpoint_folder(self.config), limit)
+        asynchronous = self.config.training.asynchronous_checkpoints
+        folder = checkpoint_folder(self.config)
+        self.store = CheckpointStore(folder, limit, asynchronous=asynchronous, timeout_minutes=timeout)
         # Held until `train` ends: nobody may move the run's newest checkpoint once it is chosen.
         self.locks = contextlib.ExitStack()
         on_first_rank(lambda: hold(self.locks, self.folder, self.store.folder))
-        self.resume_point = on_first_rank(
-            lambda: find_resume_point(self.store.folder, self.folder, resume, self.prepared)
-        )
+        self.resume_point = find_resume_point(self.store.folder, self.folder, resume, self.prepared)
         self.progress = self.resume_point.progress if self.resume_point else Progress()
         self.strategy = strategy_class(self.config, self.device, self.ranks)
         self.log = RunLog(self.folder, self.config, speaks=self.ranks.first)
@@ -143,7 +144,7 @@ class WeatherTrainer:
         self.monitor = Monitor(self.device, self.ranks.world_size)
         self.watch = Stopwatch(self.progress.seconds)
         self.reporter = Reporter(self.log, self.prepared, self.device, self.ranks, self.watch, self.run.loader)
-        self.clock = Clock(self.config.training, self.watch, self.deadline)
+        self.clock = Clock(self.config.training, self.watch, self.deadline, self.store.seconds_to_save)
         self.health = Health(
             self.prepared, self.log, self.store.folder, self._global_batch, skipped=self.progress.skipped
         )
@@ -166,6 +167,7 @@ class WeatherTrainer:
             if self.run.average is not None:
                 self.run.average.update(step)
             self._advance()
+            self.reporter.saved(self.store.finished())
             self._judge(self.monitor.record(step + 1, loss, result, self._requests(signals)))
             self._evaluate_and_save_if_due()
 
@@ -218,7 +220,7 @@ class WeatherTrainer:
             plans = [due(step, self.config.training, self.length) for step in coming]
             evaluate, save = (any(plan) for plan in zip(*plans, strict=True))
             wishes = self.clock.requests(evaluation_near=evaluate, save_near=save)
-        return dataclasses.replace(wishes, stop=signals.received is not None)
+        return dataclasses.replace(wishes, stop=signals.received is not None, save_failed=self.store.failed)
 
     def _judge(self, reading: Reading | None) -> None:
         """Act on a step's outcome: end the run at values that are not finite, log, note what the ranks agreed on."""
@@ -231,6 +233,8 @@ class WeatherTrainer:
             raise
         self.reporter.step(reading)
         wishes = reading.requests
+        if wishes.save_failed:
+            self.store.wait()  # raises, on all ranks
         self.save_requested = wishes.save
         reasons = {"signal": wishes.stop, "walltime": wishes.walltime, "time_budget": wishes.time_over}
         self.stop_reason = next((reason for reason, wished in reasons.items() if wished), self.stop_reason)
@@ -248,7 +252,7 @@ class WeatherTrainer:
         with self.watch.pause() as pause, self.run.averaged_weights():
             scores = self.run.validator.run()
         self.progress = dataclasses.replace(self.progress, validation_loss=scores["loss"])
-        self.evaluated_step, self.clock.durations.evaluation = self.progress.step, pause.seconds
+        self.evaluated_step, self.clock.evaluation_seconds = self.progress.step, pause.seconds
         self.reporter.validation(self.progress, scores)
 
     def _save(self, ended: str | None = None) -> None:
@@ -270,13 +274,10 @@ class WeatherTrainer:
             "strategy": self.strategy.name,
             "world_size": self.ranks.world_size,
         }
-        with self.watch.pause() as pause:
-            path = self.store.save(name, self.run.state(), self.progress, facts)
+        with self.watch.pause():
+            self.store.save(name, self.run.state, self.progress, facts)
         self.saved_step, self.save_requested = self.progress.step, False
-        self.clock.saved(pause.seconds)
-        self.log.event(
-            "checkpoint", step=self.progress.step, seconds=pause.seconds, stall_seconds=pause.seconds, path=str(path)
-        )
+        self.clock.saved()
 
     def _finish(self) -> TrainingResult:
         """Evaluate and save where the run stopped before its last step; say why it ended."""
@@ -289,10 +290,13 @@ class WeatherTrainer:
             self._save(ended=reason)
         elif self.saved_step != self.progress.step:
             self._save()
+        self.reporter.saved(self.store.wait())
         self.reporter.stop(self.progress, reason)
         return TrainingResult(reason, self.progress.step, self.progress.validation_loss)
 
     def _close(self) -> None:
         if hasattr(self, "run"):
+            with contextlib.suppress(LaunchError):
+                self.reporter.saved(self.store.close())
             self.run.close()
         self.log.close()

@@ -1,0 +1,45 @@
+"""Removes checkpoints that a user no longer wants; never the newest, never the best, never under a running run."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from weather.errors import CheckpointError
+from weather.runtime.run_folder import hold
+from weather.training.checkpoint_commit import remove_checkpoint
+from weather.training.checkpoint_list import Entry, list_checkpoints
+
+
+def plan_prune(folder: Path, keep: int, *, damaged: bool, partial: bool) -> list[Entry]:
+    """What would be removed: all complete ones but the newest `keep` and the best; on request what is not complete.
+
+    Raises:
+        CheckpointError: `keep` is below 1.
+    """
+    if keep < 1:
+        raise CheckpointError(f"--keep {keep}", rule="at least 1: the newest is what a run goes on from")
+    entries = list_checkpoints(folder)
+    complete = [entry for entry in entries if entry.status == "complete"]
+    unwanted = {"damaged": damaged, "partial": partial}
+    return [entry for entry in complete[:-keep] if not entry.best] + [
+        entry for entry in entries if unwanted.get(entry.status, False)
+    ]
+
+
+def prune(folder: Path, keep: int, *, damaged: bool, partial: bool) -> list[Entry]:
+    """Remove what `plan_prune` says, and give it.
+
+    Raises:
+        LaunchError: a run uses the folder.
+        CheckpointError: one cannot be removed.
+    """
+    with contextlib.ExitStack() as locks:
+        hold(locks, folder)  # as a run does as long as it lives
+        doomed = plan_prune(folder, keep, damaged=damaged, partial=partial)
+        for entry in doomed:
+            try:
+                remove_checkpoint(entry.path)
+            except OSError as error:
+                raise CheckpointError(f"cannot be removed ({error})", where=entry.path) from error
+        return doomed
