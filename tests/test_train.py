@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from weather import train
+from weather.config.wrapper import ConfigWrapper
 from weather.errors import ConfigError
+from weather.runtime.stop import StopSignals
 from weather.runtime.walltime import END_TIME_VARIABLE
 from weather.training import trainer
 from weather.training.result import TrainingResult
@@ -18,28 +20,32 @@ from weather.training.result import TrainingResult
 CONFIG = "tiny:\n  training: {check_gradients: 1}\n"
 
 
+class StandIn:
+    """Instead of the trainer: keeps what it was made with, and trains nothing."""
+
+    made: list[StandIn]
+    reason: str
+
+    def __init__(self, config: ConfigWrapper, **options: Any) -> None:
+        self.config, self.options = config, options
+        self.made.append(self)
+
+    def train(self, signals: StopSignals) -> TrainingResult:
+        assert signals.received is None, "signals are collected from the start"
+        return TrainingResult(self.reason, 3, None)
+
+
 @pytest.fixture
-def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What each trainer was made with; none trains. It is 5,000 s since the machine was started."""
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[StandIn]:
+    """The trainers that were made. It is 5,000 s since the machine was started."""
     (tmp_path / "configs.yaml").write_text(CONFIG)
-    made: list[dict[str, Any]] = []
-
-    class Trainer:
-        reason = "complete"
-
-        def __init__(self, config: Any, **options: Any) -> None:
-            made.append({"config": config, **options})
-
-        def train(self, signals: Any) -> TrainingResult:
-            made[-1]["signals"] = signals
-            return TrainingResult(Trainer.reason, 3, None)
-
-    monkeypatch.setattr(trainer, "WeatherTrainer", Trainer)
+    monkeypatch.setattr(StandIn, "made", [], raising=False)
+    monkeypatch.setattr(StandIn, "reason", "complete", raising=False)
+    monkeypatch.setattr(trainer, "WeatherTrainer", StandIn)
     monkeypatch.setattr(time, "monotonic", lambda: 5_000.0)
     monkeypatch.delenv(END_TIME_VARIABLE, raising=False)
     monkeypatch.chdir(tmp_path)
-    made.append({"class": Trainer})
-    return made
+    return StandIn.made
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
@@ -50,45 +56,42 @@ def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     return int(end.value.code or 0)
 
 
-def test_a_walltime_becomes_a_deadline(started: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_walltime_becomes_a_deadline(made: list[StandIn], monkeypatch: pytest.MonkeyPatch) -> None:
     assert call(monkeypatch, "--walltime", "1:30:00") == 0
-    assert started[-1]["deadline"] == 5_000.0 + 5_400.0
-    assert started[-1]["signals"].received is None, "signals are collected from the start"
+    assert made[-1].options["deadline"] == 5_000.0 + 5_400.0
 
 
-def test_without_one_there_is_no_deadline(started: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_one_there_is_no_deadline(made: list[StandIn], monkeypatch: pytest.MonkeyPatch) -> None:
     assert call(monkeypatch) == 0
-    assert started[-1]["deadline"] is None
+    assert made[-1].options["deadline"] is None
 
 
-def test_the_end_of_a_slurm_job_is_a_deadline(started: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_end_of_a_slurm_job_is_a_deadline(made: list[StandIn], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time", lambda: 1_000_000.0)
     monkeypatch.setenv(END_TIME_VARIABLE, "1000060")
     call(monkeypatch, "--walltime", "1")
-    assert started[-1]["deadline"] == 5_060.0, "the earlier one counts"
+    assert made[-1].options["deadline"] == 5_060.0, "the earlier one counts"
 
 
 def test_a_walltime_that_cannot_be_read_starts_nothing(
-    started: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    made: list[StandIn], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(monkeypatch, "--walltime", "soon") == 1
-    assert len(started) == 1
+    assert made == []
     [line] = capsys.readouterr().err.splitlines()
     assert "--walltime 'soon'" in line
 
 
-def test_gradients_are_checked_for_as_many_steps_as_asked(
-    started: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_gradients_are_checked_for_as_many_steps_as_asked(made: list[StandIn], monkeypatch: pytest.MonkeyPatch) -> None:
     call(monkeypatch)
-    assert started[-1]["config"].training.check_gradients == 1, "the config's"
+    assert made[-1].config.training.check_gradients == 1, "the config's"
     call(monkeypatch, "--check-gradients", "3")
-    assert started[-1]["config"].training.check_gradients == 3
+    assert made[-1].config.training.check_gradients == 3
     call(monkeypatch, "--check-gradients", "0")
-    assert started[-1]["config"].training.check_gradients == 0
+    assert made[-1].config.training.check_gradients == 0
 
 
-def test_a_number_of_steps_that_is_none_is_refused(started: list[dict[str, Any]]) -> None:
+def test_a_number_of_steps_that_is_none_is_refused(made: list[StandIn]) -> None:
     options = train.parser().parse_args(
         ["--config", "configs.yaml", "--config_name", "tiny", "--check-gradients", "some"]
     )
@@ -98,7 +101,7 @@ def test_a_number_of_steps_that_is_none_is_refused(started: list[dict[str, Any]]
 
 @pytest.mark.parametrize(("reason", "status"), [("complete", 0), ("time_budget", 0), ("signal", 75), ("walltime", 75)])
 def test_the_exit_status_is_that_of_the_result(
-    started: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, reason: str, status: int
+    made: list[StandIn], monkeypatch: pytest.MonkeyPatch, reason: str, status: int
 ) -> None:
-    started[0]["class"].reason = reason
+    monkeypatch.setattr(StandIn, "reason", reason)
     assert call(monkeypatch) == status
