@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
+from tests.distributed.pair import run_pair
 
-ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_SECONDS = 120
 RANK = """
 import torch
 import torch.distributed as dist
@@ -38,26 +31,5 @@ stop_process_group()
 
 
 def test_both_ranks_raise_what_one_has_found() -> None:
-    with contextlib.closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    common = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", RANK],
-            cwd=ROOT,
-            env={**os.environ, **common, "RANK": rank, "LOCAL_RANK": rank, "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in "01"
-    ]
-    try:
-        outputs = [process.communicate(timeout=PATIENCE_SECONDS) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    said = [output.splitlines() for output, _ in outputs]
     expected = ["TrainingError moment of 'a' is lost; a rule; a fix. True", "DataError first. True", "[3.0, 20.0]"]
-    assert said == [[*expected, "[1.0, 10.0]"], [*expected, "[2.0, 10.0]"]], outputs[0][1] + outputs[1][1]
+    assert run_pair(RANK) == [[*expected, "[1.0, 10.0]"], [*expected, "[2.0, 10.0]"]]
