@@ -25,6 +25,7 @@ from weather.training.optimizer import build_optimizer
 ranks = find_ranks()
 start_process_group(ranks, "gloo", 1.0, None)
 states = random_states(tiny_section())
+norms = []
 
 
 def own(tensor):
@@ -35,7 +36,9 @@ def step(strategy, factor):
     with strategy.microbatch(is_last=True):
         strategy.backward(strategy.module(states).square().mean() * factor)
     problems = gradient_problems(strategy)
-    return strategy.step(1e-3, 1.0).applied.item(), problems
+    result = strategy.step(1e-3, 1.0)
+    norms.append(result.grad_norm.item())
+    return result.applied.item(), problems
 
 
 def try_out(name, **options):
@@ -44,7 +47,8 @@ def try_out(name, **options):
     device = choose_device("cpu", "fp32", ranks)
     strategy = find_strategy(name)(config, device, ranks)
     strategy.setup(tiny_model, lambda model: build_optimizer(model, config.training))
-    said = {"first": step(strategy, 1.0)}
+    norms.clear()
+    said = {"first": step(strategy, 1.0), "norm": norms[0]}
     before = {key: own(tensor).clone() for key, tensor in strategy.state_dict().items()}
     applied, problems = step(strategy, float("inf") if ranks.rank == 1 else 1.0)
     after = strategy.state_dict()
@@ -86,3 +90,10 @@ def test_both_ranks_leave_out_a_step_that_one_has_spoilt(said: list[dict[str, di
 def test_both_ranks_refuse_a_state_that_one_holds_damaged(said: list[dict[str, dict[str, Any]]], case: str) -> None:
     for facts in (said[0][case], said[1][case]):
         assert "exp_avg of 'blocks.1.mlp.expand.weight' holds values that are not finite" in facts["damaged"]
+
+
+@pytest.mark.parametrize("case", ["fsdp", "fsdp hybrid", "fsdp offloaded"])
+def test_the_norm_is_that_of_the_whole_gradient(said: list[dict[str, dict[str, Any]]], case: str) -> None:
+    norms = [facts[case]["norm"] for facts in said]
+    assert norms[0] == norms[1], "both ranks clip by the same"
+    assert norms[0] == pytest.approx(said[0]["ddp"]["norm"], rel=1e-5)  # float32 sums in another order
