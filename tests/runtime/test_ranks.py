@@ -14,6 +14,7 @@ from weather.errors import ConfigError, LaunchError
 from weather.runtime.ranks import (
     Ranks,
     expand_tasks_per_node,
+    fail_together,
     find_ranks,
     first_host,
     on_first_rank,
@@ -319,6 +320,15 @@ def test_first_rank_answers_itself() -> None:
         on_first_rank(_refuse)
     with pytest.raises(ZeroDivisionError):
         on_first_rank(lambda: 1 // 0)
+
+
+def test_a_process_alone_fails_by_itself() -> None:
+    fail_together(None)
+    error = ConfigError("no such thing")
+    with pytest.raises(ConfigError, match="no such thing") as raised:
+        fail_together(error)
+    assert raised.value is error
+    assert error.agreed, "one voice is enough to report it"
 
 
 def _refuse() -> None:

@@ -6,12 +6,14 @@ import itertools
 import re
 
 import pytest
+import torch
 
 from weather.config.wrapper import ConfigWrapper
 from weather.errors import ConfigError
-from weather.runtime.device import choose_device
+from weather.runtime.device import Device, choose_device
 from weather.runtime.ranks import Ranks
 from weather.strategies import STRATEGIES, find_strategy
+from weather.strategies.base import STRATEGY_OPTIONS
 from weather.strategies.batches import BatchPlan, plan_batches
 
 CPU = choose_device("cpu", "fp32", Ranks())
@@ -92,16 +94,77 @@ def test_single_serves_one_process() -> None:
         find_strategy("single").validate(config(), TWO, CPU)
 
 
-def test_ddp_needs_a_launcher() -> None:
-    find_strategy("ddp").validate(config(strategy="ddp"), TWO, CPU)
-    find_strategy("ddp").validate(config(strategy="ddp"), Ranks(launcher="torchrun"), CPU)
-    with pytest.raises(ConfigError, match="torchrun"):
-        find_strategy("ddp").validate(config(strategy="ddp"), Ranks(), CPU)
+@pytest.mark.parametrize("name", ["ddp", "fsdp"])
+def test_a_parallel_strategy_needs_a_launcher(name: str) -> None:
+    find_strategy(name).validate(config(strategy=name), TWO, CPU)
+    find_strategy(name).validate(config(strategy=name), Ranks(launcher="torchrun"), CPU)
+    with pytest.raises(ConfigError, match=rf"'{name}' without a launcher.*torchrun .*--strategy {name} .*single"):
+        find_strategy(name).validate(config(strategy=name), Ranks(), CPU)
 
 
-@pytest.mark.parametrize("name", ["single", "ddp"])
+@pytest.mark.parametrize("name", ["ddp", "fsdp"])
+def test_mps_serves_no_parallel_strategy(name: str) -> None:
+    mps = Device("mps", torch.device("cpu"), "fp32", "gloo")
+    find_strategy("single").validate(config(), Ranks(), mps)
+    with pytest.raises(ConfigError, match=f"'{name}' on mps.*--strategy single"):
+        find_strategy(name).validate(config(strategy=name), Ranks(launcher="torchrun"), mps)
+
+
+# --- options of one strategy ---
+
+OPTIONS = {
+    "shard_size": ("fsdp", 2),
+    "reshard_after_forward": ("fsdp", False),
+    "cpu_offload": ("fsdp", True),
+    "deepspeed_config": ("deepspeed", "ds_configs/zero2.json"),
+}
+
+
+def test_every_option_that_one_strategy_serves_is_known_here() -> None:
+    assert {key: owner for key, (owner, _) in OPTIONS.items()} == STRATEGY_OPTIONS
+
+
+@pytest.mark.parametrize("key", OPTIONS)
+@pytest.mark.parametrize("name", ["single", "ddp", "fsdp"])
+def test_an_option_of_another_strategy_is_refused(name: str, key: str) -> None:
+    owner, value = OPTIONS[key]
+    ranks = Ranks() if name == "single" else TWO
+    settings = config(strategy=name, **{key: value})
+    if name == owner:
+        find_strategy(name).validate(settings, ranks, CPU)
+        return
+    with pytest.raises(ConfigError, match=rf"training\.{key} with strategy '{name}'.*--strategy {owner}"):
+        find_strategy(name).validate(settings, ranks, CPU)
+
+
+@pytest.mark.parametrize(
+    ("size", "world", "nearest"), [(3, 4, 2), (3, 8, 2), (5, 8, 4), (7, 8, 8), (16, 8, 8), (4, 6, 3), (4, 7, 1)]
+)
+def test_a_shard_size_that_does_not_divide_the_world_is_refused_with_the_nearest(
+    size: int, world: int, nearest: int
+) -> None:
+    ranks = Ranks(0, world, 0, world, "torchrun")
+    sized = config(strategy="fsdp", batch_size=world, shard_size=size)
+    with pytest.raises(ConfigError, match=rf"shard_size = {size} with {world} ranks.*nearest valid: {nearest}\.$"):
+        find_strategy("fsdp").validate(sized, ranks, CPU)
+
+
+@pytest.mark.parametrize(("size", "world"), [(1, 4), (2, 4), (4, 4), (1, 1), (8, 24)])
+def test_a_shard_size_that_divides_the_world_is_taken(size: int, world: int) -> None:
+    ranks = Ranks(0, world, 0, world, "torchrun")
+    find_strategy("fsdp").validate(config(strategy="fsdp", batch_size=world, shard_size=size), ranks, CPU)
+
+
+def test_offloading_does_not_go_with_loss_scaling() -> None:
+    offloaded = config(strategy="fsdp", cpu_offload=True)
+    find_strategy("fsdp").validate(offloaded, TWO, Device("cuda", torch.device("cpu"), "bf16", "nccl"))
+    with pytest.raises(ConfigError, match="cpu_offload with precision fp16"):
+        find_strategy("fsdp").validate(offloaded, TWO, Device("cuda", torch.device("cpu"), "fp16", "nccl"))
+
+
+@pytest.mark.parametrize("name", ["single", "ddp", "fsdp"])
 def test_a_batch_that_does_not_divide_is_refused_before_anything_is_allocated(name: str) -> None:
-    ranks = TWO if name == "ddp" else Ranks()
+    ranks = Ranks() if name == "single" else TWO
     with pytest.raises(ConfigError, match="batch_size = 5 is not a multiple"):
         find_strategy(name).validate(config(batch_size=5, micro_batch_size=2), ranks, CPU)
 

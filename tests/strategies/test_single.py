@@ -140,3 +140,44 @@ def test_the_state_of_loss_scaling_is_loaded() -> None:
     norm = train_step(other).grad_norm.item()
     # float16 rounds products at 0.1 %.
     assert norm == pytest.approx(train_step(strategy()).grad_norm.item(), rel=0.01), "scaling does not show"
+
+
+# --- steps that are left out ---
+
+
+def test_a_step_that_is_not_finite_is_left_out_on_request() -> None:
+    model = strategy(on_nonfinite="skip")
+    train_step(model)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with model.microbatch(is_last=True):
+        model.backward(model.module(samples()[0]).sum() * torch.inf)
+    result = model.step(1e-2, 1.0)
+    assert result.applied.item() == 0.0
+    assert not torch.isfinite(result.grad_norm)
+    after = model.state_dict()
+    assert after["optimizer.step"].item() == 1.0, "the bias correction does not count it"
+    changed = [name for name in before if not torch.equal(after[name], before[name])]
+    assert changed == []
+    assert all(parameter.grad is None for parameter in model.model.parameters()), "the gradient is gone"
+
+
+def test_after_a_step_that_was_left_out_the_run_is_as_without_it() -> None:
+    skipping, straight = strategy(on_nonfinite="skip"), strategy()
+    for model in (skipping, straight):
+        train_step(model)
+    with skipping.microbatch(is_last=True):
+        skipping.backward(skipping.module(samples()[0]).sum() * torch.nan)
+    skipping.step(1e-2, 0.0)
+    results = [train_step(model, max_norm=0.5) for model in (skipping, straight)]
+    assert [result.applied.item() for result in results] == [1.0, 1.0]
+    assert torch.equal(weights(skipping), weights(straight))
+    assert skipping.state_dict()["optimizer.step"].item() == 2.0
+
+
+def test_without_that_request_a_step_is_made_and_its_norm_tells() -> None:
+    model = strategy()
+    with model.microbatch(is_last=True):
+        model.backward(model.module(samples()[0]).sum() * torch.inf)
+    result = model.step(1e-2, 1.0)
+    assert result.applied.item() == 1.0
+    assert not torch.isfinite(result.grad_norm)

@@ -8,7 +8,7 @@ import pytest
 
 from weather.config.schema import TrainingSection
 from weather.errors import ConfigError
-from weather.training.budget import RunLength, plan_run
+from weather.training.budget import RunLength, due, plan_run
 
 FLOPS = 7_000_003  # of one sample
 STEP = 4 * FLOPS  # of one batch of 4
@@ -71,3 +71,40 @@ def test_fewer_samples_than_a_batch_are_refused() -> None:
     with pytest.raises(ConfigError, match="batch_size = 4 exceeds the 3 training samples"):
         plan(samples=3)
     assert plan(samples=4).steps_per_epoch == 1
+
+
+# --- what is due when ---
+
+
+def dates(steps: int = 12, per_epoch: int = 3, **settings: Any) -> tuple[list[int], list[int]]:
+    """Steps after which an evaluation, and a checkpoint, is due, in a run of 12 steps of 3 an epoch."""
+    length = RunLength(steps, per_epoch, "complete", STEP)
+    section = TrainingSection(**settings)
+    answers = {step: due(step, section, length) for step in range(1, steps + 1)}
+    return [step for step, (evaluate, _) in answers.items() if evaluate], [step for step in answers if answers[step][1]]
+
+
+def test_each_epoch_ends_with_an_evaluation_and_a_checkpoint() -> None:
+    assert dates() == ([3, 6, 9, 12], [3, 6, 9, 12])
+
+
+def test_frequencies_count_epochs() -> None:
+    assert dates(eval_frequency=2, save_frequency=3) == ([6, 12], [9, 12])
+    assert dates(eval_frequency=3, save_frequency=2) == ([9, 12], [6, 12])
+
+
+def test_the_last_step_has_both_wherever_it_lies() -> None:
+    assert dates(steps=11) == ([3, 6, 9, 11], [3, 6, 9, 11])
+    assert dates(steps=2) == ([2], [2])
+    assert dates(eval_frequency=0, save_frequency=0) == ([12], [12]), "also where nothing else is due"
+
+
+def test_zero_is_never() -> None:
+    assert dates(eval_frequency=0) == ([12], [3, 6, 9, 12])
+    assert dates(save_frequency=0) == ([3, 6, 9, 12], [12])
+
+
+def test_steps_between_checkpoints_come_on_top_of_epochs() -> None:
+    assert dates(save_every_steps=5) == ([3, 6, 9, 12], [3, 5, 6, 9, 10, 12])
+    assert dates(save_every_steps=5, save_frequency=0, eval_frequency=0) == ([12], [5, 10, 12])
+    assert dates(save_every_steps=100, save_frequency=0)[1] == [12]

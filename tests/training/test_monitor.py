@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import math
 import time
 
@@ -46,22 +48,36 @@ def test_a_reading_comes_one_step_late_and_once(monitor: Monitor, monkeypatch: p
     assert monitor.record(3, torch.tensor(0.125), result(), Requests()) is None, "what was read is not read again"
 
 
+WISHES = tuple(field.name for field in dataclasses.fields(Requests))
+
+
 @pytest.mark.parametrize(
     "requests",
-    [
-        Requests(),
-        Requests(stop=True),
-        Requests(time_over=True),
-        Requests(save=True),
-        Requests(save_failed=True),
-        Requests(True, True),
-    ],
+    [Requests(*values) for values in itertools.product([False, True], repeat=len(WISHES))],
+    ids=lambda requests: "+".join(wish for wish in WISHES if getattr(requests, wish)) or "none",
 )
 def test_requests_travel_with_the_step(monitor: Monitor, requests: Requests) -> None:
     monitor.record(1, torch.tensor(0.5), result(), requests)
     reading = monitor.read()
     assert reading is not None
     assert reading.requests == requests
+
+
+def test_a_run_can_be_asked_to_stop_to_end_its_time_or_its_job_and_to_save() -> None:
+    assert set(WISHES) == {"stop", "time_over", "walltime", "save"}
+
+
+def test_the_wish_of_one_rank_is_enough(monitor: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sum over four ranks, of which one wishes: the loss is their mean, and a wish is a wish."""
+    others = torch.tensor([0.75, 0.0, 0.0, 1.0, 0.0])
+    monkeypatch.setattr("weather.training.monitor.sum_over_ranks", lambda shared: shared.add_(others))
+    monitor.world_size = 4
+    monitor.record(1, torch.tensor(1.0), result(2.0), Requests(save=True))
+    reading = monitor.read()
+    assert reading is not None
+    assert reading.loss == 1.0
+    assert reading.requests == Requests(walltime=True, save=True)
+    assert (reading.grad_norm, reading.applied) == (2.0, True), "those are the same on every rank"
 
 
 @pytest.mark.parametrize(

@@ -10,27 +10,33 @@ import re
 import time
 from collections.abc import Mapping
 
-from weather.errors import LaunchError
+from weather.errors import ConfigError, LaunchError
 
 END_TIME_VARIABLE = "SLURM_JOB_END_TIME"  # seconds since 1970, set by SLURM 22.05 and later
 
 
 def parse_walltime(text: str) -> float:
-    """Seconds from hours (``1.5``), ``H:MM:SS``, ``MM:SS`` or SLURM's ``D-HH:MM:SS``.
+    """Seconds from hours (``1.5``), ``MM:SS``, ``H:MM:SS``, or with days ``D-HH``, ``D-HH:MM``, ``D-HH:MM:SS``.
+
+    All but the first are SLURM's.
 
     Raises:
-        LaunchError: it is none of these, or not more than 0.
+        ConfigError: it is none of these, or not more than 0.
     """
+    days, dash, clock = text.strip().rpartition("-")
+    parts = clock.split(":")
+    number = r"\d+(\.\d*)?|\.\d+"
     seconds = 0.0
-    spelled = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+(?:\.\d*)?)", text.strip())
-    if spelled:
-        days, hours, minutes, rest = (float(part or 0) for part in spelled.groups())
-        seconds = ((days * 24 + hours) * 60 + minutes) * 60 + rest
-    elif re.fullmatch(r"\d+(\.\d*)?|\.\d+", text.strip()):
-        seconds = float(text) * 3600
+    if all(re.fullmatch(number, part) for part in parts) and len(parts) <= 3 and (not dash or re.fullmatch(r"\d+", days)):
+        values = [float(part) for part in parts]
+        if dash or len(values) == 1:  # from hours on
+            values += [0.0] * (3 - len(values))
+        else:  # up to seconds
+            values = [0.0] * (3 - len(values)) + values
+        seconds = float(days or 0) * 86400 + values[0] * 3600 + values[1] * 60 + values[2]
     if seconds <= 0:
-        raise LaunchError(
-            f"--walltime {text!r}", rule="hours such as 1.5, or H:MM:SS, or D-HH:MM:SS as SLURM writes it, above 0"
+        raise ConfigError(
+            f"--walltime {text!r}", rule="hours such as 1.5, or MM:SS, H:MM:SS, D-HH:MM:SS as SLURM writes it, above 0"
         )
     return seconds
 
@@ -43,18 +49,22 @@ def find_deadline(
     Args:
         walltime: of the command line, counted from `began`.
         began: `time.monotonic()` of the start of the process.
-        environment: may hold SLURM's end of the job; the earlier of the two counts.
+        environment: may hold SLURM's end of the job; the earlier of the two counts. An end in the past is left aside:
+            it is that of another job, whose shell has outlived it.
 
     Raises:
-        LaunchError: a walltime that cannot be read.
+        ConfigError: a walltime of the command line that cannot be read.
+        LaunchError: one of SLURM that cannot.
     """
     ends = [] if walltime is None else [began + parse_walltime(walltime)]
     end = environment.get(END_TIME_VARIABLE)
     if end:
         try:
-            ends.append(time.monotonic() + float(end) - time.time())
+            left = float(end) - time.time()
         except ValueError:
             raise LaunchError(
                 f"{END_TIME_VARIABLE} is {end!r}", where="environment", rule="it counts seconds since 1970"
             ) from None
+        if left > 0:
+            ends.append(time.monotonic() + left)
     return min(ends, default=None)

@@ -197,7 +197,8 @@ class Strategy(ABC):
 
     def moments(self, kind: str) -> dict[str, torch.Tensor]:
         """A moment of AdamW (`exp_avg` or `exp_avg_sq`), live, in pieces like those of `weights()`."""
-        return {name: self.optimizer.state[p][kind] for name, p in self.parameters.items()}
+        states = {name: self.optimizer.state.get(p, {}) for name, p in self.parameters.items()}
+        return {name: state[kind] for name, state in states.items() if kind in state}
 
     def computed_weights(self) -> dict[str, torch.Tensor]:
         """The weights that the model computes with, in pieces like those of `weights()`; of 16 bits where those are."""

@@ -68,12 +68,6 @@ def _wrong_state(strategy: Strategy) -> WeatherError | None:
                     rule="moments have the shape of their weight, in float32",
                 )
             tensors[kind, name] = found
-    for name, weight in weights.items():
-        if not torch.equal(_local(computed[name]), _local(weight).to(computed[name].dtype)):
-            return TrainingError(
-                f"the model computes with another '{name}' than the optimizer steps",
-                rule="after a resume both come from the checkpoint",
-            )
     finite = torch.stack([torch.isfinite(_local(tensor)).all() for tensor in tensors.values()])
     for (kind, name), good in zip(tensors, finite.tolist(), strict=True):
         if not good:
@@ -82,13 +76,20 @@ def _wrong_state(strategy: Strategy) -> WeatherError | None:
                 rule="what a run goes on with is finite",
                 fix="resume from an earlier checkpoint: --resume PATH",
             )
+    for name, weight in weights.items():
+        if not torch.equal(_local(computed[name]), _local(weight).to(computed[name].dtype)):
+            return TrainingError(
+                f"the model computes with another '{name}' than the optimizer steps",
+                rule="after a resume both come from the checkpoint",
+            )
     return None
 
 
 def gradient_problems(strategy: Strategy) -> dict[str, str]:
     """What is odd about the gradient: {parameter: missing | zero | not finite}, the same on every rank.
 
-    Called by all ranks between the last backward pass and the step.
+    Called by all ranks between the last backward pass and the step. A gradient that only some ranks lack counts as
+    present, for the mean over the ranks has it.
     """
     names, facts = [], []
     for name, gradient in strategy.gradients():

@@ -5,15 +5,17 @@ Only rank 0 looks at the clock; `weather.training.monitor` makes its wish the de
 
 from __future__ import annotations
 
+import collections
 import time
 from collections.abc import Callable
 
 from weather.config.schema import TrainingSection
 from weather.training.monitor import Requests, Stopwatch
 
-UNKNOWN_SAVE_SECONDS = 60.0  # held back before the walltime until a save was measured,
+UNKNOWN_SAVE_SECONDS = 60.0  # that a save, or an evaluation, is taken to need until one was measured,
 LARGEST_SHARE = 0.1  # but no more than this share of the time that was left at the start
-LEAVING_SECONDS = 5.0  # for the last step, the loaders and the interpreter to end
+LEAVING_SECONDS = 5.0  # for the loaders and the interpreter to end
+RECENT_STEPS = 5
 
 
 class Clock:
@@ -38,37 +40,48 @@ class Clock:
         self.seconds_to_save = seconds_to_save
         self.evaluation_seconds = 0.0  # of the last one
         self._last_save = now = time.monotonic()
-        self._unknown_save = min(UNKNOWN_SAVE_SECONDS, LARGEST_SHARE * max(0.0, (deadline or now) - now))
+        self._unknown = min(UNKNOWN_SAVE_SECONDS, LARGEST_SHARE * max(0.0, (deadline or now) - now))
+        self._step_began: float | None = None
+        self._steps: collections.deque[float] = collections.deque(maxlen=RECENT_STEPS)
 
     def saved(self) -> None:
         """A checkpoint was begun."""
         self._last_save = time.monotonic()
 
     def requests(self, *, evaluation_near: bool, save_near: bool) -> Requests:
-        """The wishes of this moment.
+        """The wishes at the end of a step.
 
         Args:
             evaluation_near, save_near: one is due before the answer to these wishes is read.
         """
+        self._time_step()
         budget, minutes = self.section.time_budget_hours, self.section.save_every_minutes
+        save = self.seconds_to_save()
+        # The decision is read a step late; then come the end of the run, an evaluation and a save.
+        reserve = 2 * self.step_seconds + self.evaluation_seconds * (1 + evaluation_near) + save * (1 + save_near)
         return Requests(
-            time_over=budget is not None and self.watch.total() + self.reserve() > budget * 3600,
+            time_over=budget is not None and self.watch.total() + reserve > budget * 3600,
             walltime=self._walltime_near(evaluation_near, save_near),
             save=minutes > 0 and time.monotonic() - self._last_save >= minutes * 60,
         )
 
-    def reserve(self) -> float:
-        """Seconds held back of a time budget: the decision is read a step late, and then comes the end of the run,
-        an evaluation and a save."""
-        return 2 * self.watch.seconds_per_step + self.evaluation_seconds + self.seconds_to_save()
+    @property
+    def step_seconds(self) -> float:
+        """The longest of the last steps; a start's first, which compiles and warms up, does not count."""
+        return max(self._steps, default=0.0)
 
     def margin(self) -> float:
-        """Seconds held back of a walltime: twice the last save, for file systems waver, three steps, and the end."""
-        save = self.seconds_to_save() or self._unknown_save
-        return 2 * save + 3 * self.watch.seconds_per_step + LEAVING_SECONDS
+        """Seconds held back of a walltime: twice a save, for file systems waver, three steps, and the end."""
+        return 2 * (self.seconds_to_save() or self._unknown) + 3 * self.step_seconds + LEAVING_SECONDS
+
+    def _time_step(self) -> None:
+        training = self.watch.training_seconds()
+        if self._step_began is not None:
+            self._steps.append(training - self._step_began)
+        self._step_began = training
 
     def _walltime_near(self, evaluation_near: bool, save_near: bool) -> bool:
         if self.deadline is None:
             return False
-        coming = self.evaluation_seconds * evaluation_near + self.seconds_to_save() * save_near
+        coming = (self.evaluation_seconds or self._unknown) * evaluation_near + self.seconds_to_save() * save_near
         return time.monotonic() + self.margin() + coming > self.deadline

@@ -46,6 +46,7 @@ class Health:
         self.global_batch = global_batch
         self.skipped = skipped
         self.skips = prepared.config.training.on_nonfinite == "skip"
+        self.scales = prepared.config.training.precision == "fp16"
         self.limit = prepared.config.training.max_nonfinite_steps
         self.spikes = SpikeDetector(prepared.config.training.spike_sigma)
         self._in_a_row = 0
@@ -76,16 +77,16 @@ class Health:
     def _skipped(self, reading: Reading) -> None:
         self.skipped += 1
         self._in_a_row += 1
-        batch = self.global_batch(reading.step - 1)
-        if not self.skips:
+        if self.scales and (math.isfinite(reading.loss) or not self.skips):
+            self.log.event("skipped", step=reading.step, cause="overflow of loss scaling", skipped=self.skipped)
             if self._in_a_row > LONGEST_OVERFLOW:
-                raise TrainingError(
+                raise _agreed(
                     f"{self._in_a_row} steps in a row were skipped up to step {reading.step}",
                     rule="fp16 gradients overflow at every loss scale, so the gradient itself is not finite",
                     fix="use bf16 or fp32, or lower training.learning_rate",
                 )
-            self.log.event("skipped", step=reading.step, cause="overflow of loss scaling", skipped=self.skipped)
             return
+        batch = self.global_batch(reading.step - 1)
         on_first_rank(lambda: refuse_nonfinite_data(self.prepared, batch))
         values = {"loss": reading.loss, "grad_norm": reading.grad_norm}
         numbers = {name: value if math.isfinite(value) else None for name, value in values.items()}
@@ -98,8 +99,15 @@ class Health:
             f"{self._in_a_row} in a row, {self.skipped} in all; {samples}"
         )
         if self._in_a_row > self.limit:
-            raise TrainingError(
+            raise _agreed(
                 f"{self._in_a_row} steps in a row were not finite up to step {reading.step}",
                 rule=f"training.max_nonfinite_steps = {self.limit}; the data are finite",
                 fix="lower training.learning_rate, lengthen warmup_steps, or set model.qk_norm",
             )
+
+
+def _agreed(what: str, *, rule: str, fix: str) -> TrainingError:
+    """An error that every rank raises alike, so that one of them reports it."""
+    error = TrainingError(what, rule=rule, fix=fix)
+    error.agreed = True
+    return error

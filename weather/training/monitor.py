@@ -39,7 +39,7 @@ class Reading:
         step: completed steps, this one counted.
         loss: mean over the global batch.
         grad_norm: before clipping.
-        applied: False if loss scaling skipped the step.
+        applied: False if the step was left out.
         requests: of any rank.
         time: when the step was made, by `time.monotonic()`; it may be read much later.
     """
@@ -114,14 +114,17 @@ class Stopwatch:
 
     def __init__(self, before: float) -> None:
         self.before = before
-        self._began = self._stretch_began = time.monotonic()
+        self._began = time.monotonic()
         self._paused = 0.0
-        #: Of the last stretch; 0 until there was one.
-        self.seconds_per_step = 0.0
+        self._stretch_began = 0.0
 
     def total(self) -> float:
         """Seconds of the run over all restarts, evaluation and checkpoints included."""
         return self.before + time.monotonic() - self._began
+
+    def training_seconds(self, until: float | None = None) -> float:
+        """Seconds of training in this start, up to `until` (now), without evaluation and checkpoints."""
+        return (time.monotonic() if until is None else until) - self._began - self._paused
 
     @contextlib.contextmanager
     def pause(self) -> Iterator[Pause]:
@@ -134,9 +137,8 @@ class Stopwatch:
             pause.seconds = time.monotonic() - began
             self._paused += pause.seconds
 
-    def stretch(self, steps: int, until: float) -> float:
-        """Training seconds from the end of the last stretch to `until`, in which `steps` steps were made."""
-        seconds = max(1e-9, until - self._stretch_began - self._paused)
-        self._stretch_began, self._paused = until, 0.0
-        self.seconds_per_step = seconds / max(1, steps)
+    def stretch(self, until: float) -> float:
+        """Training seconds from the end of the last stretch to `until`."""
+        end = self.training_seconds(until)
+        seconds, self._stretch_began = max(1e-9, end - self._stretch_began), end
         return seconds

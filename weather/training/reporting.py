@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,6 +19,8 @@ from weather.training.monitor import Reading, Stopwatch
 from weather.training.preparation import Prepared, changed_keys
 from weather.training.result import RESUMABLE
 from weather.training.schedule import learning_rate
+
+NAMED = 8  # parameters that a line names; the record has all
 
 
 class Reporter:
@@ -39,7 +42,13 @@ class Reporter:
         self.first_step = self.logged_step = 0
         self.cut_schedule_told = False
 
-    def start(self, progress: Progress, resume_point: Checkpoint | None, strategy: Strategy) -> None:
+    def start(
+        self,
+        progress: Progress,
+        resume_point: Checkpoint | None,
+        strategy: Strategy,
+        deadline: float | None = None,
+    ) -> None:
         """Say what is trained, on what, for how long, and what a resume changes."""
         config, cost, length = self.prepared.config, self.prepared.cost, self.prepared.length
         self.logged_step, self.first_step = progress.step, progress.step + 1
@@ -97,7 +106,7 @@ class Reporter:
             return
         steps, self.logged_step = reading.step - self.logged_step, reading.step
         waited, self.loader.waited_seconds = self.loader.waited_seconds, 0.0
-        seconds = self.watch.stretch(steps, reading.time)
+        seconds = self.watch.stretch(reading.time)
         batch = config.training.batch_size
         rate = length.flops_per_step * steps / seconds / self.ranks.world_size
         peak = self.device.peak_flops
@@ -125,7 +134,9 @@ class Reporter:
         self.log.event("gradients", step=step, problems=problems)
         for problem in dict.fromkeys(problems.values()):
             names = [name for name, found in problems.items() if found == problem]
-            self.log.say(f"step {step}: gradient {problem} for {len(names)} parameters: {', '.join(names)}")
+            others = f" and {len(names) - NAMED} others" if len(names) > NAMED else ""
+            named = ", ".join(names[:NAMED]) + others
+            self.log.say(f"step {step}: gradient {problem} for {len(names)} parameters: {named}")
         if not problems:
             self.log.say(f"step {step}: every parameter has a finite gradient that is not zero")
 
@@ -138,7 +149,7 @@ class Reporter:
         if section.time_budget_hours is not None:
             remaining = max(0.0, section.time_budget_hours * 3600 - self.watch.total())
             end["seconds_remaining"] = remaining
-            if end["seconds_left"] > 1.1 * remaining and not self.cut_schedule_told:
+            if step > self.first_step and end["seconds_left"] > 1.1 * remaining and not self.cut_schedule_told:
                 self.cut_schedule_told = True
                 self._warn(
                     step,
@@ -147,7 +158,10 @@ class Reporter:
                     "lets the schedule end with the run",
                 )
             end["seconds_left"] = min(end["seconds_left"], remaining)
-        ending = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=end["seconds_left"])
+        try:
+            ending = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=end["seconds_left"])
+        except OverflowError:  # a run that is meant to be stopped from outside may be planned beyond the year 9999
+            return end
         return end | {"estimated_end": ending.isoformat(timespec="seconds")}
 
     def _budget_spent(self, record: dict[str, Any]) -> float | None:

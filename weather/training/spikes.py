@@ -28,7 +28,7 @@ class Spike:
 class SpikeDetector:
     """Compares each loss with the mean and the standard deviation of the last `WINDOW` ones.
 
-    A spike itself enters the window, so that a loss that stays high is told once or twice and not for ever.
+    A spike itself enters the window, so that a loss that stays high is told a few times and not for ever.
 
     Args:
         sigma: standard deviations above the mean from which a loss is a spike; 0: none is.

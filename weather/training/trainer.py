@@ -33,7 +33,7 @@ from weather.training.loss import weighted_mean_squared_error
 from weather.training.monitor import Monitor, Reading, Requests, Stopwatch
 from weather.training.preparation import checkpoint_folder, checkpoint_limit, prepare, run_folder
 from weather.training.reporting import Reporter
-from weather.training.result import TrainingResult
+from weather.training.result import RESUMABLE, TrainingResult
 from weather.training.resume import already_ended, find_resume_point
 from weather.training.schedule import learning_rate
 
@@ -148,7 +148,7 @@ class WeatherTrainer:
         self.health = Health(
             self.prepared, self.log, self.store.folder, self._global_batch, skipped=self.progress.skipped
         )
-        self.reporter.start(self.progress, self.resume_point, self.strategy)
+        self.reporter.start(self.progress, self.resume_point, self.strategy, self.deadline)
 
     def _loop(self, signals: StopSignals) -> None:
         """Step by step to the end of the run or to an agreed stop."""
@@ -156,6 +156,8 @@ class WeatherTrainer:
         self.strategy.module.train()
         first = self.evaluated_step = self.saved_step = self.progress.step
         self.save_requested = False
+        if first and self.progress.validation_loss is None and due(first, self.config.training, self.length)[0]:
+            self._evaluate()
         while self.progress.step < self.length.total_steps and self.stop_reason is None:
             step = self.progress.step
             seed_step(self.config.training.seed, step, self.ranks.rank)
@@ -241,7 +243,8 @@ class WeatherTrainer:
 
     def _evaluate_and_save_if_due(self) -> None:
         evaluate, save = due(self.progress.step, self.config.training, self.length)
-        if evaluate:
+        # A job that is about to be ended has no time for it: the next start evaluates.
+        if evaluate and (self.stop_reason not in RESUMABLE or self.progress.step == self.length.total_steps):
             self._evaluate()
         if save or self.save_requested:
             self._save()
