@@ -24,16 +24,13 @@ def parse_walltime(text: str) -> float:
         ConfigError: it is none of these, or not more than 0.
     """
     days, dash, clock = text.strip().rpartition("-")
-    parts = clock.split(":")
-    number = r"\d+(\.\d*)?|\.\d+"
     seconds = 0.0
-    if all(re.fullmatch(number, part) for part in parts) and len(parts) <= 3 and (not dash or re.fullmatch(r"\d+", days)):
-        values = [float(part) for part in parts]
-        if dash or len(values) == 1:  # from hours on
-            values += [0.0] * (3 - len(values))
-        else:  # up to seconds
-            values = [0.0] * (3 - len(values)) + values
-        seconds = float(days or 0) * 86400 + values[0] * 3600 + values[1] * 60 + values[2]
+    if re.fullmatch(r"(\d+:){0,2}(\d+(\.\d*)?|\.\d+)", clock) and (not dash or days.isdecimal()):
+        values = [float(part) for part in clock.split(":")]
+        missing = [0.0] * (3 - len(values))
+        from_hours_on = bool(dash) or len(values) == 1
+        hours, minutes, rest = values + missing if from_hours_on else missing + values
+        seconds = float(days or 0) * 86400 + hours * 3600 + minutes * 60 + rest
     if seconds <= 0:
         raise ConfigError(
             f"--walltime {text!r}", rule="hours such as 1.5, or MM:SS, H:MM:SS, D-HH:MM:SS as SLURM writes it, above 0"

@@ -49,7 +49,11 @@ class Reporter:
         strategy: Strategy,
         deadline: float | None = None,
     ) -> None:
-        """Say what is trained, on what, for how long, and what a resume changes."""
+        """Say what is trained, on what, for how long, and what a resume changes.
+
+        Args:
+            deadline: by `time.monotonic()`, when the job must be gone; None: it may stay.
+        """
         config, cost, length = self.prepared.config, self.prepared.cost, self.prepared.length
         self.logged_step, self.first_step = progress.step, progress.step + 1
         facts: dict[str, Any] = {
@@ -89,6 +93,8 @@ class Reporter:
             self.log.say(f"resumes at step {progress.step} from {resume_point.path}")
             for key, (before, now) in changed.items():
                 self.log.say(f"  {key} was {before!r}, is now {now!r}")
+        if deadline is not None:
+            self.log.say(f"this job ends in {duration(deadline - time.monotonic())}; the run saves and stops before")
         warnings = [*self.prepared.warnings, *(resume_point.passed_over if resume_point else ())]
         if config.training.warmup_steps >= length.total_steps:
             warnings.append(
