@@ -47,8 +47,8 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--walltime",
         metavar="TIME",
-        help="save and stop in time for this job to end: hours, MM:SS, H:MM:SS or D-HH:MM:SS from now; under SLURM its own "
-        "end of the job is known (SLURM_JOB_END_TIME)",
+        help="save and stop in time for this job to end: hours, MM:SS, H:MM:SS or D-HH:MM:SS from now; "
+        "under SLURM the end of the job is known (SLURM_JOB_END_TIME)",
     )
     add(
         "--check-gradients",

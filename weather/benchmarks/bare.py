@@ -1,4 +1,4 @@
-"""Training steps written by hand around the same wrappers, with nothing of this project's loop: what to compare with."""
+"""Training steps written by hand around the same wrappers, without this project's loop: what to compare with."""
 
 from __future__ import annotations
 
