@@ -9,8 +9,8 @@ A value of the file that says what the config also says (batch, accumulation, cl
 - zero3.json: all weights sliced too, gathered where they are needed; parameters of fewer than 10 x embed_dim elements
   stay gathered.
 - zero3_offload.json: stage 3 with fp32 weights, moments and their step in host memory, and the sliced weights too.
-- safe.json: for hunting errors: stage 1, fp32 whatever the config's precision `auto` would give, no overlap of communication
-  and computation, no contiguous copy of gradients, one small bucket at a time.
+- safe.json: for hunting errors: stage 1 in fp32 only (start it with --precision fp32), no overlap of communication and
+  computation, no contiguous copy of gradients, small buckets.
 """
 
 from __future__ import annotations
@@ -113,6 +113,10 @@ FP16_DEFAULTS = {  # as torch.amp.GradScaler, so that a run may change between s
     "consecutive_hysteresis": False,
     "min_loss_scale": 1,
 }
+SINGLE_KEYS = (
+    *("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping"),
+    *("communication_data_type", "zero_allow_untested_optimizer", "zero_force_ds_cpu_optimizer"),
+)
 SECTIONS = {
     "bf16": {"enabled"},
     "fp16": {"enabled", *FP16_DEFAULTS},
@@ -238,9 +242,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def check_keys(document: Mapping[str, Any], path: Path) -> None:
     """Refuse keys that DeepSpeed would silently leave aside, and those that are this project's own to decide."""
-    single = ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping")
-    single += ("communication_data_type", "zero_allow_untested_optimizer", "zero_force_ds_cpu_optimizer")
-    known = (*single, *SECTIONS)
+    known = (*SINGLE_KEYS, *SECTIONS)
     for key, value in document.items():
         _refuse_key(key, key, known, REFUSED, path)
         if key not in SECTIONS:

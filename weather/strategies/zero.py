@@ -1,8 +1,9 @@
 """DeepSpeed's ZeRO: moments, gradients and weights in slices over the ranks (Rajbhandari et al. 2020).
 
-Stage 0 slices nothing, stage 1 the optimizer's moments and fp32 weights, stage 2 gradients as well, stage 3 all weights.
-The stage and what else DeepSpeed is told stand in a JSON file (`weather.strategies.deepspeed_config`). Optimizer, schedule,
-accumulation and checkpoints are this project's own: a run may change between DeepSpeed and any other strategy.
+Stage 0 slices nothing, stage 1 the optimizer's moments and fp32 weights, stage 2 gradients as well, stage 3 all
+weights. The stage and what else DeepSpeed is told stand in a JSON file (`weather.strategies.deepspeed_config`).
+Optimizer, schedule, accumulation and checkpoints are this project's own: a run may change between DeepSpeed and any
+other strategy.
 """
 
 from __future__ import annotations
@@ -72,9 +73,9 @@ class DeepSpeed(Strategy):
         if self.stage > 0:
             kind = ShardedWeights if self.stage == 3 else ShardedStates
             self.pieces = kind(self.module.optimizer, self.parameters)
-            if hasattr(self.module.optimizer, "loss_scaler"):
+            if self.device.precision == "fp16":
                 # A gradient that overflows at any scale is for the training loop to name.
-                self.module.optimizer.loss_scaler.raise_error_at_min_scale = False
+                self.pieces.optimizer.loss_scaler.raise_error_at_min_scale = False
         if initial:
             self._start_from(initial)
 
@@ -124,7 +125,7 @@ class DeepSpeed(Strategy):
             return super().step(learning_rate, max_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        zero: Any = self.module.optimizer
+        zero = self.pieces.optimizer
         zero.clip_grad = max_norm
         self.module.step()  # type: ignore[operator]
         norm = torch.as_tensor(zero._global_grad_norm, dtype=torch.float32, device=self.device.torch_device)
@@ -179,7 +180,8 @@ class DeepSpeed(Strategy):
     @torch.no_grad()
     def scatter(self, tensors: Mapping[str, torch.Tensor], pieces: Mapping[str, torch.Tensor]) -> None:
         if self.stage == 0:
-            return super().scatter(tensors, pieces)
+            super().scatter(tensors, pieces)
+            return
         for name, piece in pieces.items():
             tensor = torch.empty(self.shapes[name].numel(), device=self.device.torch_device)
             if self.owners[name] == self.ranks.rank:
@@ -190,13 +192,13 @@ class DeepSpeed(Strategy):
 
     def scalars(self) -> dict[str, torch.Tensor]:
         if self.stage > 0 and self.device.precision == "fp16":
-            return super().scalars() | loss_scale(self.module.optimizer)
+            return super().scalars() | loss_scale(self.pieces.optimizer)
         return super().scalars()
 
     def load_scalars(self, state: Mapping[str, torch.Tensor]) -> None:
         super().load_scalars(state)
         if self.stage > 0 and self.device.precision == "fp16":
-            set_loss_scale(self.module.optimizer, state)
+            set_loss_scale(self.pieces.optimizer, state)
 
     def create_moments(self) -> None:
         """At stage 3 the slices are in the optimizer's groups during a step only."""
