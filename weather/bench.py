@@ -1,4 +1,4 @@
-"""Measure this machine and what the project makes of it: ``python -m weather.bench step``, ``... bench loader``.
+"""Measure this machine and what the project makes of it: ``python -m weather.bench step | loader | strategy``.
 
 Rates are given beside what the same machine reaches by itself in the same run, because absolute numbers of a shared
 or throttled machine say little.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 
 from weather.errors import command_line
 
@@ -15,14 +17,16 @@ from weather.errors import command_line
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     arguments = argparse.ArgumentParser(prog="python -m weather.bench", description=__doc__, allow_abbrev=False)
-    kinds = arguments.add_subparsers(dest="kind", required=True, metavar="step|loader")
+    kinds = arguments.add_subparsers(dest="kind", required=True, metavar="step|loader|strategy")
     step = kinds.add_parser("step", help="training step beside the best matrix product")
-    step.add_argument("--config", metavar="FILE", help="YAML file with named configs")
-    step.add_argument("--config_name", default="base", metavar="NAME", help="(default: %(default)s)")
-    step.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides")
-    step.add_argument("--device", default="auto", metavar="D", help="auto, cuda, rocm, mps or cpu")
-    step.add_argument("--batch", type=int, default=1, metavar="N", help="samples a step (default: %(default)s)")
+    _add_model(step, "base")
     step.add_argument("--rounds", type=int, default=3, metavar="N", help="(default: %(default)s)")
+    strategy = kinds.add_parser("strategy", help="strategies beside steps written by hand, and ranks beside one")
+    _add_model(strategy, "small")
+    strategy.add_argument("--strategies", nargs="+", default=["ddp", "fsdp", "deepspeed"], metavar="NAME")
+    strategy.add_argument("--ranks", type=int, default=2, metavar="N", help="to start here (default: %(default)s)")
+    strategy.add_argument("--rounds", type=int, default=7, metavar="N", help="(default: %(default)s)")
+    strategy.add_argument("--steps", type=int, default=2, metavar="N", help="of a turn (default: %(default)s)")
     loader = kinds.add_parser("loader", help="loader beside a plain read and memcpy")
     loader.add_argument("--layout", default="contiguous", choices=("contiguous", "chunked", "gzip"))
     loader.add_argument("--states", type=int, default=150, help="states in the file (default: %(default)s)")
@@ -36,10 +40,37 @@ def parser() -> argparse.ArgumentParser:
     return arguments
 
 
+def _add_model(parser: argparse.ArgumentParser, config_name: str) -> None:
+    parser.add_argument("--config", metavar="FILE", help="YAML file with named configs")
+    parser.add_argument("--config_name", default=config_name, metavar="NAME", help="(default: %(default)s)")
+    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides")
+    parser.add_argument("--device", default="auto", metavar="D", help="auto, cuda, rocm, mps or cpu")
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="samples a step (default: %(default)s)")
+
+
+def start_ranks(number: int) -> int:
+    """Give this very command to ranks that torchrun starts here; gives its exit status."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={number}"]
+    return subprocess.run([*launcher, "-m", "--", "weather.bench", *sys.argv[1:]]).returncode
+
+
 @command_line
 def main() -> int:
     options = parser().parse_args()
-    if options.kind == "step":
+    if options.kind == "strategy":
+        from weather.benchmarks.strategy import measure_strategies
+        from weather.config.files import load_config
+        from weather.runtime.ranks import find_ranks
+
+        ranks = find_ranks()
+        if ranks.launcher == "single" and options.strategies != ["single"]:
+            return start_ranks(options.ranks)
+        config = load_config(options.config, options.config_name, options.overrides)
+        shape = {"batch": options.batch, "rounds": options.rounds, "steps": options.steps}
+        result = measure_strategies(config, options.strategies, device=options.device, **shape)
+        if not ranks.first:
+            return 0
+    elif options.kind == "step":
         from weather.benchmarks.step import measure_step
         from weather.config.files import load_config
 

@@ -6,6 +6,7 @@ Exit status: 0 the run is complete, 75 stopped in good order (start the same com
 from __future__ import annotations
 
 import argparse
+import time
 
 import yaml
 
@@ -13,6 +14,7 @@ from weather.config.files import find_config_file, load_config, read_configs
 from weather.config.wrapper import ConfigWrapper
 from weather.errors import command_line
 from weather.runtime.stop import StopSignals
+from weather.runtime.walltime import find_deadline
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,6 +46,17 @@ def parser() -> argparse.ArgumentParser:
     add("--flops_budget", metavar="F", help="stop at this many training FLOPs (training.flops_budget)")
     add("--time_budget", metavar="HOURS", help="stop after these hours (training.time_budget_hours)")
     add(
+        "--walltime",
+        metavar="TIME",
+        help="save and stop in time for this job to end: hours, H:MM:SS or D-HH:MM:SS from now; under SLURM its own "
+        "end of the job is known (SLURM_JOB_END_TIME)",
+    )
+    add(
+        "--check-gradients",
+        metavar="N",
+        help="for N steps name the parameters whose gradient is missing, zero or not finite (training.check_gradients)",
+    )
+    add(
         "--resume",
         default="auto",
         metavar="WHAT",
@@ -63,6 +76,7 @@ def config_from(options: argparse.Namespace) -> ConfigWrapper:
         "training.deepspeed_config": options.deepspeed_config,
         "training.flops_budget": options.flops_budget,
         "training.time_budget_hours": options.time_budget,
+        "training.check_gradients": options.check_gradients,
     }
     overrides = [f"{key}={value}" for key, value in values.items() if value is not None]
     return load_config(options.config, options.config_name, [*options.overrides, *overrides])
@@ -78,12 +92,14 @@ def list_configs(path: str | None) -> None:
 
 @command_line
 def main() -> int:
+    began = time.monotonic()
     options = parser().parse_args()
+    deadline = find_deadline(options.walltime, began)
     with StopSignals() as signals:  # from the start: torch takes seconds to import, and a signal may come before
-        return run(options, signals)
+        return run(options, signals, deadline)
 
 
-def run(options: argparse.Namespace, signals: StopSignals) -> int:
+def run(options: argparse.Namespace, signals: StopSignals, deadline: float | None) -> int:
     """Do what the command line asks for; gives the exit status."""
     if options.list_configs:
         list_configs(options.config)
@@ -102,6 +118,7 @@ def run(options: argparse.Namespace, signals: StopSignals) -> int:
         device=options.device,
         resume=options.resume,
         local_rank=options.local_rank,
+        deadline=deadline,
     )
     result = trainer.train(signals)
     stop_process_group()

@@ -25,6 +25,16 @@ tiny:
   training: {batch_size: 4, epochs: 3, warmup_steps: 4, learning_rate: 3.0e-3, log_frequency: 1}
 """
 PATIENCE_SECONDS = 120
+REPOSITORY = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One of many runs: its name, its settings, and where it begins (`auto` or the path of a checkpoint)."""
+
+    name: str
+    settings: tuple[str, ...]
+    resume: str | Path = "auto"
 
 
 @dataclass
@@ -71,6 +81,26 @@ class Workplace:
         assert process.returncode == status, output
         return output
 
+    def run_many(self, runs: list[Run], *, ranks: int) -> None:
+        """Train several runs in the same processes, one after the other."""
+        plan = [
+            {
+                "settings": [f"experiment.name={run.name}", "data.data_dir=archive", *run.settings],
+                "resume": str(run.resume),
+            }
+            for run in runs
+        ]
+        (self.folder / "many.json").write_text(json.dumps(plan))
+        done = subprocess.run(
+            [*launcher(ranks), "tests.distributed.many", "many.json"],
+            cwd=self.folder,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS + 10 * len(runs),
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
     def start_and_kill(self, name: str, *settings: str, at_step: int, ranks: int = 1, **more: Any) -> None:
         """Start a run and kill all its processes with SIGKILL once it has logged `at_step`."""
         process = self.start(name, *settings, ranks=ranks, **more)
@@ -102,9 +132,17 @@ class Workplace:
         assert [record["step"] for record in records] == list(range(1, len(records) + 1))
         return [record["loss"] for record in records]
 
+    def partial(self, name: str) -> list[Path]:
+        """Checkpoints that are being written, or that a killed run left half written."""
+        return list((self.folder / "checkpoints" / name).glob("*.partial"))
+
+    def newest(self, name: str) -> Path:
+        """Newest checkpoint of a run."""
+        return complete_checkpoints(self.folder / "checkpoints" / name)[-1].path
+
     def tensors(self, name: str) -> dict[str, torch.Tensor]:
         """All tensors of the newest checkpoint."""
-        path = complete_checkpoints(self.folder / "checkpoints" / name)[-1].path
+        path = self.newest(name)
         state = {key: torch.zeros(shape) for key, shape in TensorReader(path).shapes().items()}
         load_tensors(path, state)
         return state

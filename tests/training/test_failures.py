@@ -17,7 +17,7 @@ from weather.config.wrapper import ConfigWrapper
 from weather.data.year_file import FIELDS
 from weather.errors import DataError, LaunchError, TrainingError
 from weather.training.checkpoint import CheckpointStore, Progress
-from weather.training.failures import LONGEST_SKIP, explain_nonfinite, readable_failure, refuse_endless_skips
+from weather.training.failures import explain_nonfinite, readable_failure
 from weather.training.monitor import Reading, Requests
 from weather.training.preparation import Prepared, prepare
 
@@ -75,26 +75,6 @@ def test_another_error_stays_as_it_is(error: Exception) -> None:
     assert readable_failure(error, 12) is error
 
 
-# --- skipped steps ---
-
-
-def test_loss_scaling_may_look_for_its_scale() -> None:
-    assert 2 * math.log2(65536) < LONGEST_SKIP, "halving the first scale down to 1, twice over"
-    refuse_endless_skips(0, 10)
-    refuse_endless_skips(LONGEST_SKIP, 80)
-
-
-def test_a_run_that_skips_for_ever_is_ended() -> None:
-    with pytest.raises(TrainingError, match=rf"{LONGEST_SKIP + 1} steps in a row .* up to step 80.*bf16 or fp32"):
-        refuse_endless_skips(LONGEST_SKIP + 1, 80)
-
-
-# --- losses that are not finite ---
-
-BATCH = np.array([3, 0, 5, 1, 2])
-READING = Reading(7, math.nan, math.inf, True, Requests(), 0.0)
-
-
 @pytest.fixture
 def written(make_archive: Callable[..., WrittenArchive]) -> WrittenArchive:
     return make_archive()
@@ -109,6 +89,10 @@ def prepared(written: WrittenArchive) -> Prepared:
     return prepare(ConfigWrapper(settings))
 
 
+BATCH = np.array([3, 0, 5, 1, 2])
+READING = Reading(7, math.nan, math.inf, True, Requests(), 0.0)
+
+
 def test_finite_data_leave_the_training_to_blame(prepared: Prepared, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"loss nan, gradient norm inf at step 7.*no checkpoint yet") as error:
         explain_nonfinite(READING, prepared, BATCH, tmp_path)
@@ -116,7 +100,7 @@ def test_finite_data_leave_the_training_to_blame(prepared: Prepared, tmp_path: P
     split = prepared.training.split
     named = [split.describe(int(prepared.training.starts[position])) in text for position in BATCH]
     assert named == [True] * 4 + [False]
-    assert "and others" in text
+    assert "and 1 others" in text
     facts = {"config": {}, "samples": {}, "strategy": "single", "world_size": 1}
     store = CheckpointStore(tmp_path / "checkpoints", 0)
     for step in (2, 4):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 
 import torch
+import torch.distributed as dist
 
 
 def wait_for(device: torch.device) -> None:
@@ -18,13 +19,14 @@ def wait_for(device: torch.device) -> None:
 
 
 def take_turns(
-    contestants: Mapping[str, Callable[[], float]], rounds: int, device: torch.device
+    contestants: Mapping[str, Callable[[], float]], rounds: int, device: torch.device, *, together: bool = False
 ) -> dict[str, list[float]]:
     """Rates of each contestant in each round.
 
     Args:
         contestants: each does its work once and gives the amount of it (FLOPs or bytes).
         rounds: how often each has its turn, after one that does not count.
+        together: all ranks begin and end each turn together.
 
     Returns:
         Amount per second, [rounds] for each contestant.
@@ -33,9 +35,13 @@ def take_turns(
     for turn in range(rounds + 1):
         for name, work in contestants.items():
             wait_for(device)
+            if together:
+                dist.barrier()
             began = time.perf_counter()
             amount = work()
             wait_for(device)
+            if together:
+                dist.barrier()
             if turn:
                 rates[name].append(amount / (time.perf_counter() - began))
     return rates

@@ -142,8 +142,14 @@ class RunLog:
         self._bar.add_task("training", total=total_steps, completed=step, status="")
         self._bar.start()
 
-    def train(self, record: dict[str, Any], total_steps: int, seconds_left: float) -> None:
-        """Log a training step: a record, and the bar's status or a plain line."""
+    def train(self, record: dict[str, Any], total_steps: int, seconds_left: float, spent: float | None = None) -> None:
+        """Log a training step: a record, and the bar's status or a plain line.
+
+        Args:
+            record: of the step.
+            seconds_left: estimated, to the end of the run.
+            spent: share of the budget that ends the run, if there is one.
+        """
         if not self.speaks:
             return
         self.event("train", **record)
@@ -153,6 +159,8 @@ class RunLog:
         )
         if record["mfu"] is not None:
             status += f"  MFU {record['mfu']:.1%}"
+        if spent is not None:
+            status += f"  budget {spent:.1%}"
         if self._bar is None:
             step = f"step {record['step']}/{total_steps}  epoch {record['epoch']:.2f}"
             self._print(f"{step}  {status}  wait {record['data_wait']:.0%}  left {duration(seconds_left)}")

@@ -41,7 +41,7 @@ class StepResult:
 
     Attributes:
         grad_norm: norm of the gradient over all parameters before clipping, a scalar.
-        applied: scalar, 1 if the weights changed, 0 if loss scaling met an overflow and skipped the step.
+        applied: scalar, 1 if the weights changed, 0 if the step was left out because its gradient is not finite.
     """
 
     grad_norm: torch.Tensor
@@ -173,11 +173,15 @@ class Strategy(ABC):
             group["lr"] = learning_rate
         self.scaler.unscale_(self.optimizer)
         norm = self.clip_gradient(max_norm)
-        applied = torch.isfinite(norm) if self.scaler.is_enabled() else torch.ones((), device=norm.device)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
+        finite = torch.isfinite(norm)
+        if self.scaler.is_enabled():
+            self.scaler.step(self.optimizer)  # leaves out a step whose gradient is not finite
+            self.scaler.update()
+        elif self.config.training.on_nonfinite == "stop" or finite:  # looking at the value waits for the device
+            self.optimizer.step()
+            finite = torch.ones_like(finite)
         self.optimizer.zero_grad(set_to_none=True)
-        return StepResult(norm.detach(), applied.float())
+        return StepResult(norm.detach(), finite.float())
 
     def clip_gradient(self, max_norm: float) -> torch.Tensor:
         """Scale the gradient down to `max_norm` (0: do not); gives its norm before, a scalar on the device."""

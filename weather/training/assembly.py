@@ -13,6 +13,7 @@ from weather.model.transformer import WeatherTransformer
 from weather.runtime.seeds import seed_weights
 from weather.strategies.base import Strategy
 from weather.strategies.batches import BatchPlan
+from weather.strategies.inspection import check_state
 from weather.training.checkpoint import Checkpoint, load_tensors
 from weather.training.checkpoint_reader import TensorReader
 from weather.training.loss import loss_weights
@@ -69,6 +70,7 @@ def assemble(prepared: Prepared, strategy: Strategy, resume_point: Checkpoint | 
 
     Raises:
         CheckpointError: the checkpoint to resume from cannot be read or is of another model.
+        TrainingError: what was read from it does not fit together, or is not finite.
     """
     config, device = prepared.config, strategy.device.torch_device
     dtype = strategy.device.autocast_dtype or torch.float32
@@ -105,6 +107,7 @@ def _load(
         checkpoint.path, {k: v for k, v in state.items() if k in saved or not k.startswith(("scaler.", "average."))}
     )
     strategy.load_state_dict(state)
+    check_state(strategy)
     if average is None:
         return None
     if not any(name.startswith("average.") for name in saved):

@@ -49,3 +49,13 @@ def plan_run(section: TrainingSection, samples: int, train_flops_per_sample: int
             rule=f"one step of {section.batch_size} samples costs {flops_per_step:.4g} FLOPs",
         )
     return RunLength(total_steps, per_epoch, reason, flops_per_step)
+
+
+def due(step: int, section: TrainingSection, length: RunLength) -> tuple[bool, bool]:
+    """Whether the config wants an evaluation, and a checkpoint, after `step` steps; the last step has both."""
+    epoch, within = divmod(step, length.steps_per_epoch)
+    last = step == length.total_steps
+    evaluate = within == 0 and section.eval_frequency > 0 and epoch % section.eval_frequency == 0
+    save = within == 0 and section.save_frequency > 0 and epoch % section.save_frequency == 0
+    save |= section.save_every_steps > 0 and step % section.save_every_steps == 0
+    return evaluate or last, save or last

@@ -46,6 +46,7 @@ class Progress:
         samples, flops, seconds: spent so far, over all restarts.
         validation_loss: of these very weights, or None if they were not evaluated.
         ended: why the run ended here, if it did before all its steps.
+        skipped: of the steps, those that changed no weight because their gradient was not finite.
     """
 
     step: int = 0
@@ -55,6 +56,7 @@ class Progress:
     seconds: float = 0.0
     validation_loss: float | None = None
     ended: str | None = None
+    skipped: int = 0
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from weather.training.checkpoint import complete_checkpoints
 from weather.training.monitor import Reading
 from weather.training.preparation import Prepared
 
-LONGEST_SKIP = 50  # steps; loss scaling finds its scale within 16, for each skip halves it
+NAMED = 4  # samples of a batch that a message names
 
 
 def explain_nonfinite(reading: Reading, prepared: Prepared, batch: np.ndarray, checkpoints: Path) -> None:
@@ -27,32 +27,34 @@ def explain_nonfinite(reading: Reading, prepared: Prepared, batch: np.ndarray, c
         DataError: a state of the batch holds a value that is not finite.
         TrainingError: the data are finite, so it is the training that diverged.
     """
-    samples = prepared.training
-    states = np.unique(np.concatenate([samples.states(int(position)) for position in batch]))
-    check_finite(prepared.archive, samples.split, states.tolist())
+    refuse_nonfinite_data(prepared, batch)
     saved = complete_checkpoints(checkpoints)
-    first_states = ", ".join(samples.split.describe(int(samples.starts[position])) for position in batch[:4])
     checkpoint = f"last good checkpoint: {saved[-1].path}" if saved else "there is no checkpoint yet"
     raise TrainingError(
         f"the training diverged: loss {reading.loss}, gradient norm {reading.grad_norm} at step {reading.step}",
         rule=f"the data are finite; {checkpoint}",
-        fix="lower training.learning_rate, lengthen warmup_steps, or set model.qk_norm; "
-        f"the samples of the batch begin at {first_states}" + (" and others" if len(batch) > 4 else ""),
+        fix="lower training.learning_rate, lengthen warmup_steps, set model.qk_norm, or leave such steps out with "
+        f"training.on_nonfinite=skip; {describe_batch(prepared, batch)}",
     )
 
 
-def refuse_endless_skips(skipped: int, step: int) -> None:
-    """Loss scaling skips a step that overflows; one that never stops overflowing is no scaling problem.
+def refuse_nonfinite_data(prepared: Prepared, batch: np.ndarray) -> None:
+    """See whether a batch holds values that are not finite.
 
     Raises:
-        TrainingError: more than `LONGEST_SKIP` steps in a row were skipped.
+        DataError: names the first.
     """
-    if skipped > LONGEST_SKIP:
-        raise TrainingError(
-            f"{skipped} steps in a row were skipped up to step {step}",
-            rule="fp16 gradients overflow at every loss scale, so the gradient itself is not finite",
-            fix="use bf16 or fp32, or lower training.learning_rate",
-        )
+    samples = prepared.training
+    states = np.unique(np.concatenate([samples.states(int(position)) for position in batch]))
+    check_finite(prepared.archive, samples.split, states.tolist())
+
+
+def describe_batch(prepared: Prepared, batch: np.ndarray) -> str:
+    """Which samples a batch is made of: position in the split, file and time index of each."""
+    samples = prepared.training
+    named = [f"{position} ({samples.split.describe(int(samples.starts[position]))})" for position in batch[:NAMED]]
+    others = f" and {len(batch) - NAMED} others" if len(batch) > NAMED else ""
+    return f"the batch has the samples {', '.join(named)}{others}"
 
 
 def readable_failure(error: Exception, step: int) -> Exception:

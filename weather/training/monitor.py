@@ -7,6 +7,7 @@ every rank reads the same decision at the same step.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import time
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ class Requests:
 
     stop: bool = False
     time_over: bool = False
+    walltime: bool = False
     save: bool = False
 
 
@@ -67,9 +69,9 @@ class Monitor:
         earlier = self.read()
         on_gpu = self.device.type == "cuda"
         # From pinned memory the copy waits for nothing.
-        wishes = torch.tensor(
-            [requests.stop, requests.time_over, requests.save], dtype=torch.float32, pin_memory=on_gpu
-        ).to(self.device, non_blocking=on_gpu)
+        wishes = torch.tensor(dataclasses.astuple(requests), dtype=torch.float32, pin_memory=on_gpu).to(
+            self.device, non_blocking=on_gpu
+        )
         shared = torch.cat([(loss.detach().float() / self.world_size).reshape(1), wishes])
         sum_over_ranks(shared)
         packed = torch.cat([shared, torch.stack([result.grad_norm, result.applied]).float()])
@@ -92,8 +94,8 @@ class Monitor:
         self._pending = None
         if event is not None:
             event.synchronize()
-        loss, stop, time_over, save, grad_norm, applied = packed.tolist()
-        return Reading(step, loss, grad_norm, applied > 0, Requests(stop > 0, time_over > 0, save > 0), made)
+        loss, *wishes, grad_norm, applied = packed.tolist()
+        return Reading(step, loss, grad_norm, applied > 0, Requests(*(wish > 0 for wish in wishes)), made)
 
 
 class Pause:

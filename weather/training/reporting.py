@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Any
 
 from weather.data.loader import BatchLoader
@@ -13,6 +14,7 @@ from weather.strategies.base import Strategy
 from weather.training.checkpoint import Checkpoint, Progress
 from weather.training.monitor import Reading, Stopwatch
 from weather.training.preparation import Prepared, changed_keys
+from weather.training.result import RESUMABLE
 from weather.training.schedule import learning_rate
 
 
@@ -33,6 +35,7 @@ class Reporter:
         self.log, self.prepared, self.device, self.ranks = log, prepared, device, ranks
         self.watch, self.loader = watch, loader
         self.first_step = self.logged_step = 0
+        self.cut_schedule_told = False
 
     def start(self, progress: Progress, resume_point: Checkpoint | None, strategy: Strategy) -> None:
         """Say what is trained, on what, for how long, and what a resume changes."""
@@ -66,8 +69,7 @@ class Reporter:
         )
         fallback = getattr(strategy.model, "attention_fallback", "")
         if fallback:
-            self.log.event("warning", step=progress.step, what=fallback)
-            self.log.say(f"warning: {fallback}")
+            self._warn(progress.step, fallback)
         if resume_point is None:
             self.log.event("start", **facts)
         else:
@@ -83,8 +85,7 @@ class Reporter:
                 f"{length.total_steps} steps"
             )
         for text in warnings:
-            self.log.event("warning", step=progress.step, what=text)
-            self.log.say(f"warning: {text}")
+            self._warn(progress.step, text)
         self.log.start_progress(length.total_steps, progress.step)
 
     def step(self, reading: Reading) -> None:
@@ -114,8 +115,52 @@ class Reporter:
             "data_wait": min(1.0, waited / seconds),
             "memory_gb": self.device.memory_gigabytes(),
         }
-        left = (length.total_steps - reading.step) * seconds / steps
-        self.log.train(record, length.total_steps, left)
+        end = self._end(reading.step, seconds / steps)
+        self.log.train(record | end, length.total_steps, end["seconds_left"], spent=self._budget_spent(record))
+
+    def gradients(self, step: int, problems: dict[str, str]) -> None:
+        """Log what is odd about the gradient of each parameter."""
+        self.log.event("gradients", step=step, problems=problems)
+        for problem in dict.fromkeys(problems.values()):
+            names = [name for name, found in problems.items() if found == problem]
+            self.log.say(f"step {step}: gradient {problem} for {len(names)} parameters: {', '.join(names)}")
+        if not problems:
+            self.log.say(f"step {step}: every parameter has a finite gradient that is not zero")
+
+    def _end(self, step: int, seconds_per_step: float) -> dict[str, Any]:
+        """What is left of the budgets, and when the run will have ended."""
+        section, length = self.prepared.config.training, self.prepared.length
+        end: dict[str, Any] = {"seconds_left": (length.total_steps - step) * seconds_per_step}
+        if section.flops_budget is not None:
+            end["flops_remaining"] = section.flops_budget - step * length.flops_per_step
+        if section.time_budget_hours is not None:
+            remaining = max(0.0, section.time_budget_hours * 3600 - self.watch.total())
+            end["seconds_remaining"] = remaining
+            if end["seconds_left"] > 1.1 * remaining and not self.cut_schedule_told:
+                self.cut_schedule_told = True
+                self._warn(
+                    step,
+                    f"at this speed the time budget ends the run near step {step + int(remaining / seconds_per_step)}, "
+                    f"but the learning rate is planned for {length.total_steps} steps; a flops_budget or max_steps "
+                    "lets the schedule end with the run",
+                )
+            end["seconds_left"] = min(end["seconds_left"], remaining)
+        ending = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=end["seconds_left"])
+        return end | {"estimated_end": ending.isoformat(timespec="seconds")}
+
+    def _budget_spent(self, record: dict[str, Any]) -> float | None:
+        """Share of the budget that will end first, if there is one."""
+        section = self.prepared.config.training
+        shares = []
+        if section.flops_budget is not None:
+            shares.append(record["flops"] / section.flops_budget)
+        if section.time_budget_hours is not None:
+            shares.append(record["seconds"] / (section.time_budget_hours * 3600))
+        return max(shares, default=None)
+
+    def _warn(self, step: int, text: str) -> None:
+        self.log.event("warning", step=step, what=text)
+        self.log.say(f"warning: {text}")
 
     def validation(self, progress: Progress, scores: dict[str, Any]) -> None:
         """Log an evaluation."""
@@ -128,7 +173,7 @@ class Reporter:
     def stop(self, progress: Progress, reason: str) -> None:
         """Log the end of this start."""
         self.log.event("stop", step=progress.step, reason=reason, flops=progress.flops, seconds=progress.seconds)
-        ending = "stopped, start it again to go on" if reason == "signal" else "complete"
+        ending = "stopped, start it again to go on" if reason in RESUMABLE else "complete"
         cause = "all epochs" if reason == "complete" else reason
         self.log.say(
             f"{ending} ({cause}) at step {progress.step}: {progress.samples} samples, {progress.flops:.3g} FLOPs, "

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 from weather.errors import EXIT_COMPLETE, EXIT_STOPPED
 
+RESUMABLE = ("signal", "walltime")  # stops that leave something to do
+
 
 @dataclass(frozen=True)
 class TrainingResult:
     """How a call of `train` ended.
 
     Attributes:
-        reason: complete | max_steps | flops_budget | time_budget | signal.
+        reason: complete | max_steps | flops_budget | time_budget | signal | walltime.
         step: completed steps.
         validation_loss: of the last evaluation, if there was one.
     """
@@ -24,4 +26,4 @@ class TrainingResult:
     @property
     def exit_status(self) -> int:
         """0: the run is complete; 75: stopped in good order, start it again to go on."""
-        return EXIT_STOPPED if self.reason == "signal" else EXIT_COMPLETE
+        return EXIT_STOPPED if self.reason in RESUMABLE else EXIT_COMPLETE

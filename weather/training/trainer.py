@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,17 +12,22 @@ import torch
 from weather.config.wrapper import ConfigWrapper
 from weather.data.loader import Batch
 from weather.data.order import global_batch, rank_share
-from weather.errors import LaunchError
+from weather.errors import DataError, LaunchError, TrainingError
 from weather.runtime.device import choose_device
 from weather.runtime.logs import RunLog
 from weather.runtime.ranks import find_ranks, on_first_rank, start_process_group
 from weather.runtime.run_folder import hold, write_config, write_environment
 from weather.runtime.seeds import seed_step
 from weather.runtime.stop import StopSignals
+from weather.runtime.walltime import find_deadline
 from weather.strategies import find_strategy
+from weather.strategies.inspection import gradient_problems
 from weather.training.assembly import assemble
+from weather.training.budget import due
 from weather.training.checkpoint import CheckpointStore, Progress
-from weather.training.failures import explain_nonfinite, readable_failure, refuse_endless_skips
+from weather.training.clock import Clock
+from weather.training.failures import readable_failure
+from weather.training.health import Health
 from weather.training.loss import weighted_mean_squared_error
 from weather.training.monitor import Monitor, Reading, Requests, Stopwatch
 from weather.training.preparation import checkpoint_folder, checkpoint_limit, prepare, run_folder
@@ -44,6 +48,7 @@ class WeatherTrainer:
         device: auto | cuda | rocm | mps | cpu.
         resume: auto (from the newest checkpoint if there is one) | never | path of a checkpoint.
         local_rank: as the DeepSpeed launcher passes it.
+        deadline: by `time.monotonic()`, when the job must be gone; None: when SLURM says so, if it does.
 
     Raises:
         WeatherError: whatever the user can mend, before anything is allocated.
@@ -61,6 +66,7 @@ class WeatherTrainer:
         device: str = "auto",
         resume: str = "auto",
         local_rank: int | None = None,
+        deadline: float | None = None,
     ) -> None:
         overrides = {"training.strategy": strategy, "training.precision": precision}
         config = config.replace({key: value for key, value in overrides.items() if value is not None})
@@ -85,6 +91,7 @@ class WeatherTrainer:
         self.progress = self.resume_point.progress if self.resume_point else Progress()
         self.strategy = strategy_class(self.config, self.device, self.ranks)
         self.log = RunLog(self.folder, self.config, speaks=self.ranks.first)
+        self.deadline = find_deadline() if deadline is None else deadline
         self.stop_reason: str | None = None
 
     def train(self, signals: StopSignals | None = None) -> TrainingResult:
@@ -136,20 +143,24 @@ class WeatherTrainer:
         self.monitor = Monitor(self.device, self.ranks.world_size)
         self.watch = Stopwatch(self.progress.seconds)
         self.reporter = Reporter(self.log, self.prepared, self.device, self.ranks, self.watch, self.run.loader)
+        self.clock = Clock(self.config.training, self.watch, self.deadline)
+        self.health = Health(
+            self.prepared, self.log, self.store.folder, self._global_batch, skipped=self.progress.skipped
+        )
         self.reporter.start(self.progress, self.resume_point, self.strategy)
 
     def _loop(self, signals: StopSignals) -> None:
         """Step by step to the end of the run or to an agreed stop."""
         batches = self.run.loader.batches(self._order())
         self.strategy.module.train()
-        self.last_save = time.monotonic()
-        self.evaluated_step = self.saved_step = self.progress.step
+        first = self.evaluated_step = self.saved_step = self.progress.step
         self.save_requested = False
-        self.skipped_steps, self.evaluation_seconds, self.save_seconds = 0, 0.0, 0.0
         while self.progress.step < self.length.total_steps and self.stop_reason is None:
             step = self.progress.step
             seed_step(self.config.training.seed, step, self.ranks.rank)
             loss = self._accumulate_gradients(batches)
+            if step < first + self.config.training.check_gradients:
+                self.reporter.gradients(step + 1, gradient_problems(self.strategy))
             rate = learning_rate(step, self.length.total_steps, self.config.training)
             result = self.strategy.step(rate, self.config.training.gradient_clipping)
             if self.run.average is not None:
@@ -200,44 +211,35 @@ class WeatherTrainer:
 
     def _requests(self, signals: StopSignals) -> Requests:
         """What this rank wants; only rank 0 looks at the clock."""
-        if not self.ranks.first:
-            return Requests(stop=signals.received is not None)
-        budget, minutes = self.config.training.time_budget_hours, self.config.training.save_every_minutes
-        # The decision is read one step late, and the run still has to be evaluated and saved.
-        reserve = 2 * self.watch.seconds_per_step + self.evaluation_seconds + self.save_seconds
-        return Requests(
-            stop=signals.received is not None,
-            time_over=budget is not None and self.progress.seconds + reserve > budget * 3600,
-            save=minutes > 0 and time.monotonic() - self.last_save >= minutes * 60,
-        )
+        wishes = Requests()
+        if self.ranks.first:
+            # Those steps are made before the answer is read.
+            coming = range(self.progress.step, min(self.progress.step + 2, self.length.total_steps) + 1)
+            plans = [due(step, self.config.training, self.length) for step in coming]
+            evaluate, save = (any(plan) for plan in zip(*plans, strict=True))
+            wishes = self.clock.requests(evaluation_near=evaluate, save_near=save)
+        return dataclasses.replace(wishes, stop=signals.received is not None)
 
     def _judge(self, reading: Reading | None) -> None:
         """Act on a step's outcome: end the run at values that are not finite, log, note what the ranks agreed on."""
         if reading is None:
             return
-        if not reading.finite:
+        try:
+            self.health.examine(reading)
+        except (DataError, TrainingError):
             self.stop_reason = "nonfinite"
-            batch = self._global_batch(reading.step - 1)
-            on_first_rank(lambda: explain_nonfinite(reading, self.prepared, batch, self.store.folder))
-        self.skipped_steps = 0 if reading.applied else self.skipped_steps + 1
-        refuse_endless_skips(self.skipped_steps, reading.step)
+            raise
         self.reporter.step(reading)
-        self.save_requested = reading.requests.save
-        if reading.requests.stop:
-            self.stop_reason = "signal"
-        elif reading.requests.time_over:
-            self.stop_reason = "time_budget"
+        wishes = reading.requests
+        self.save_requested = wishes.save
+        reasons = {"signal": wishes.stop, "walltime": wishes.walltime, "time_budget": wishes.time_over}
+        self.stop_reason = next((reason for reason, wished in reasons.items() if wished), self.stop_reason)
 
     def _evaluate_and_save_if_due(self) -> None:
-        section, step = self.config.training, self.progress.step
-        epoch, within = divmod(step, self.length.steps_per_epoch)
-        evaluate = within == 0 and section.eval_frequency > 0 and epoch % section.eval_frequency == 0
-        save = within == 0 and section.save_frequency > 0 and epoch % section.save_frequency == 0
-        save |= section.save_every_steps > 0 and step % section.save_every_steps == 0
-        last = step == self.length.total_steps
-        if evaluate or last:
+        evaluate, save = due(self.progress.step, self.config.training, self.length)
+        if evaluate:
             self._evaluate()
-        if save or last or self.save_requested:
+        if save or self.save_requested:
             self._save()
 
     def _evaluate(self) -> None:
@@ -246,7 +248,7 @@ class WeatherTrainer:
         with self.watch.pause() as pause, self.run.averaged_weights():
             scores = self.run.validator.run()
         self.progress = dataclasses.replace(self.progress, validation_loss=scores["loss"])
-        self.evaluated_step, self.evaluation_seconds = self.progress.step, pause.seconds
+        self.evaluated_step, self.clock.durations.evaluation = self.progress.step, pause.seconds
         self.reporter.validation(self.progress, scores)
 
     def _save(self, ended: str | None = None) -> None:
@@ -258,6 +260,7 @@ class WeatherTrainer:
             seconds=self.watch.total(),
             validation_loss=self.progress.validation_loss if evaluated else None,
             ended=ended,
+            skipped=self.health.skipped,
         )
         epoch, within = divmod(self.progress.step, self.length.steps_per_epoch)
         name = f"checkpoint_step_{self.progress.step}" if within else f"checkpoint_epoch_{epoch}"
@@ -269,8 +272,8 @@ class WeatherTrainer:
         }
         with self.watch.pause() as pause:
             path = self.store.save(name, self.run.state(), self.progress, facts)
-        self.saved_step, self.save_requested, self.last_save = self.progress.step, False, time.monotonic()
-        self.save_seconds = pause.seconds
+        self.saved_step, self.save_requested = self.progress.step, False
+        self.clock.saved(pause.seconds)
         self.log.event(
             "checkpoint", step=self.progress.step, seconds=pause.seconds, stall_seconds=pause.seconds, path=str(path)
         )
