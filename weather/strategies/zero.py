@@ -9,11 +9,8 @@ other strategy.
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
+import io
 import json
-import logging
-import os
-import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,13 +25,8 @@ from weather.runtime.device import Device
 from weather.runtime.ranks import Ranks
 from weather.strategies.base import BuildModel, BuildOptimizer, StepResult, Strategy
 from weather.strategies.deepspeed_config import fill_sizes, resolve
-from weather.strategies.zero_fragments import (
-    DEEPSPEED_VERSIONS,
-    ShardedStates,
-    ShardedWeights,
-    loss_scale,
-    set_loss_scale,
-)
+from weather.strategies.deepspeed_package import launcher_variables, load_deepspeed, require_deepspeed
+from weather.strategies.zero_fragments import ShardedStates, ShardedWeights, loss_scale, set_loss_scale
 
 
 class DeepSpeed(Strategy):
@@ -50,7 +42,14 @@ class DeepSpeed(Strategy):
     def validate(cls, config: ConfigWrapper, ranks: Ranks, device: Device) -> None:
         super().validate(config, ranks, device)
         require_deepspeed()
-        resolve(config, cls.plan(config, ranks), device)
+        document = resolve(config, cls.plan(config, ranks), device)
+        if document["zero_optimization"]["stage"] == 3 and config.model.activation_checkpointing == "selective":
+            raise ConfigError(
+                "model.activation_checkpointing = selective with ZeRO stage 3",
+                rule="torch takes the gathering of weights for a part of the block, and finds it done otherwise in the "
+                "backward pass",
+                fix="model.activation_checkpointing=full, or stage 2",
+            )
 
     def setup(self, build_model: BuildModel, build_optimizer: BuildOptimizer) -> None:
         """Initialise and compile the model, make the optimizer, then give both to DeepSpeed, which slices them."""
@@ -66,7 +65,8 @@ class DeepSpeed(Strategy):
         halved = self.stage > 0 and self.device.autocast_dtype is not None
         initial = {n: p.detach().to("cpu", copy=True) for n, p in self.parameters.items()} if halved else {}
         deepspeed = load_deepspeed(self.device, self.ranks)
-        with launcher_variables(self.device, self.ranks):
+        # At bf16 and stage 1 it prints its memory.
+        with launcher_variables(self.device, self.ranks), contextlib.redirect_stdout(io.StringIO()):
             self.module = deepspeed.initialize(
                 model=self.model, optimizer=self.optimizer, config=document, dist_init_required=False
             )[0]
@@ -231,69 +231,3 @@ def balanced_owners(shapes: Mapping[str, torch.Size], world_size: int) -> dict[s
         owners[name] = min(range(world_size), key=lambda rank: load[rank])
         load[owners[name]] += shapes[name].numel()
     return owners
-
-
-def require_deepspeed() -> None:
-    """See that a DeepSpeed is installed whose inner workings this strategy knows, without importing it.
-
-    Raises:
-        ConfigError: there is none, or another.
-    """
-    lowest, above = DEEPSPEED_VERSIONS
-    install = "pip install 'weather[deepspeed]'"
-    try:
-        version = importlib.metadata.version("deepspeed")
-    except importlib.metadata.PackageNotFoundError:
-        raise ConfigError(
-            "strategy 'deepspeed' needs the package deepspeed, which is not installed",
-            where="training.strategy",
-            fix=f"{install}, or --strategy fsdp",
-        ) from None
-    if not _number(lowest) <= _number(version) < _number(above):
-        raise ConfigError(
-            f"deepspeed {version} is installed",
-            where="training.strategy",
-            rule=f"checkpoints read and write its inner state, which was tested with {lowest} up to, not with, {above}",
-            fix=f"{install}, or --strategy fsdp",
-        )
-
-
-def _number(version: str) -> tuple[int, int]:
-    major, minor = version.split(".")[:2]
-    return int(major), int(minor)
-
-
-def load_deepspeed(device: Device, ranks: Ranks) -> Any:
-    """The package, set to this rank's device and quiet: only the first rank's warnings are shown."""
-    if device.kind == "cpu":
-        os.environ["DS_ACCELERATOR"] = "cpu"
-    import deepspeed
-
-    # Compiled for minutes at the start, for an operation of inference on CPUs.
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    logger = logging.getLogger("DeepSpeed")
-    logger.setLevel(logging.WARNING if ranks.first else logging.CRITICAL)
-    # What it warns of there is why the model has its own autocast.
-    warnings.filterwarnings("ignore", message="`torch.distributed", category=FutureWarning)  # it calls older names
-    logger.addFilter(lambda record: not record.getMessage().startswith("torch.autocast is enabled outside"))
-    return deepspeed
-
-
-@contextlib.contextmanager
-def launcher_variables(device: Device, ranks: Ranks) -> Iterator[None]:
-    """Inside, the environment's local rank is the index of this rank's device, as DeepSpeed takes it to be.
-
-    A launcher that shows each task one device only makes them differ; some launchers set no LOCAL_RANK.
-    """
-    index = ranks.local_rank if device.torch_device.index is None else device.torch_device.index
-    names = ["LOCAL_RANK", *(name for name in ["OMPI_COMM_WORLD_LOCAL_RANK"] if name in os.environ)]
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, str(index)))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
