@@ -163,6 +163,18 @@ def observed(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return [torch.load(Path(f"{output}.{rank}"), weights_only=True) for rank in (0, 1)]
 
 
+@pytest.mark.parametrize("file", FILES)
+def test_fp16_scales_the_loss_and_finds_its_scale(observed: list[dict[str, Any]], file: str) -> None:
+    for rank in observed:
+        half, full = rank[f"{file} fp16 stop"], rank[f"{file} fp32 skip"]
+        assert half["applied"] == [1.0, 0.0, 1.0] and half["kept"] and half["follows"] and half["steps"] == 2
+        assert half["scale"] == 2**15, "half of what it starts from, after one step that overflowed"
+        # Norms without the scale; float16 has 11 bits.
+        assert [half["norms"][step] for step in (0, 2)] == pytest.approx(
+            [full["norms"][step] for step in (0, 2)], rel=2e-3
+        )
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("file", FILES)
 def test_gradients_are_those_of_the_global_batch(observed: list[dict[str, Any]], file: str, precision: str) -> None:

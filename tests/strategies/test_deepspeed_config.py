@@ -221,6 +221,14 @@ def test_selective_checkpointing_at_stage_3_is_refused() -> None:
             DeepSpeed.validate(settings, TWO, device())
 
 
+def test_fp16_needs_a_processor_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("deepspeed")
+    monkeypatch.setattr("weather.strategies.zero.cpu_has_fp16", lambda: False)
+    DeepSpeed.validate(config("ds_configs/zero0.json"), TWO, device("fp16"))
+    with pytest.raises(ConfigError, match="precision fp16 with ZeRO stage 1 on this processor"):
+        DeepSpeed.validate(config(None), TWO, device("fp16"))
+
+
 @pytest.mark.parametrize(("version", "what"), [(None, "not installed"), ("0.16.4", "0.16.4"), ("0.20.0", "0.20.0")])
 def test_deepspeed_itself(monkeypatch: pytest.MonkeyPatch, version: str | None, what: str) -> None:
     def find(name: str) -> str:

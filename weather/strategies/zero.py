@@ -42,8 +42,14 @@ class DeepSpeed(Strategy):
     def validate(cls, config: ConfigWrapper, ranks: Ranks, device: Device) -> None:
         super().validate(config, ranks, device)
         require_deepspeed()
-        document = resolve(config, cls.plan(config, ranks), device)
-        if document["zero_optimization"]["stage"] == 3 and config.model.activation_checkpointing == "selective":
+        stage = resolve(config, cls.plan(config, ranks), device)["zero_optimization"]["stage"]
+        if stage > 0 and device.kind == "cpu" and device.precision == "fp16" and not cpu_has_fp16():
+            raise ConfigError(
+                f"precision fp16 with ZeRO stage {stage} on this processor",
+                rule="DeepSpeed refuses 16-bit weights that a processor has no instructions for",
+                fix="--precision bf16 or fp32",
+            )
+        if stage == 3 and config.model.activation_checkpointing == "selective":
             raise ConfigError(
                 "model.activation_checkpointing = selective with ZeRO stage 3",
                 rule="torch takes the gathering of weights for a part of the block, and finds it done otherwise in the "
@@ -221,6 +227,11 @@ class DeepSpeed(Strategy):
         destroy = getattr(getattr(self, "module", None), "destroy", None)
         if destroy is not None:
             destroy()
+
+
+def cpu_has_fp16() -> bool:
+    """Whether this processor multiplies float16, as DeepSpeed asks it."""
+    return bool(torch.ops.mkldnn._is_mkldnn_fp16_supported())
 
 
 def balanced_owners(shapes: Mapping[str, torch.Size], world_size: int) -> dict[str, int]:
