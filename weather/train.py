@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     add("--device", default="auto", metavar="D", help="auto, cuda, rocm, mps or cpu (default: %(default)s)")
     add("--devices", type=int, metavar="N", help="ranks on each node; must agree with the launcher")
     add("--num_nodes", type=int, metavar="M", help="nodes; must agree with the launcher")
+    add("--deepspeed_config", metavar="FILE", help="JSON file of strategy deepspeed (training.deepspeed_config)")
     add("--flops_budget", metavar="F", help="stop at this many training FLOPs (training.flops_budget)")
     add("--time_budget", metavar="HOURS", help="stop after these hours (training.time_budget_hours)")
     add(
@@ -72,6 +73,7 @@ def config_from(options: argparse.Namespace) -> ConfigWrapper:
     values = {
         "training.strategy": options.strategy,
         "training.precision": options.precision,
+        "training.deepspeed_config": options.deepspeed_config,
         "training.flops_budget": options.flops_budget,
         "training.time_budget_hours": options.time_budget,
         "training.check_gradients": options.check_gradients,

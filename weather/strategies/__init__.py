@@ -7,9 +7,11 @@ from weather.strategies.base import Strategy
 from weather.strategies.ddp import DistributedDataParallel
 from weather.strategies.fsdp import FullyShardedDataParallel
 from weather.strategies.single import SingleProcess
+from weather.strategies.zero import DeepSpeed
 
 STRATEGIES: dict[str, type[Strategy]] = {
-    strategy.name: strategy for strategy in (SingleProcess, DistributedDataParallel, FullyShardedDataParallel)
+    strategy.name: strategy
+    for strategy in (SingleProcess, DistributedDataParallel, FullyShardedDataParallel, DeepSpeed)
 }
 
 
