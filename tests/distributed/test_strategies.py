@@ -51,8 +51,7 @@ def four_ranks(reference: Workplace) -> Workplace:
 
 @pytest.fixture(scope="module")
 def half_precision(reference: Workplace) -> Workplace:
-    cases = {name: case for name, case in TWO_RANKS.items() if name != "zero0"}  # refused: see test_zero.py
-    reference.run_many(runs(cases, suffix="_bf16", more=BF16), ranks=2)
+    reference.run_many(runs(TWO_RANKS, suffix="_bf16", more=BF16), ranks=2)
     return reference
 
 
@@ -85,6 +84,6 @@ def test_four_ranks_agree_with_one_process(four_ranks: Workplace, name: str) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in TWO_RANKS if name != "zero0"])
+@pytest.mark.parametrize("name", TWO_RANKS)
 def test_bfloat16_agrees_to_its_rounding(half_precision: Workplace, name: str) -> None:
     assert_alike(half_precision, f"{name}_bf16", "single_bf16", loss=BF16_LOSS, norm=1e-2, weight=BF16_WEIGHT)
