@@ -315,6 +315,16 @@ def test_prune_removes_what_is_not_whole_on_request(tool: Tool, folder: Path) ->
     assert names(folder) - {"lock"} == whole | not_ours
 
 
+@pytest.mark.parametrize("step", [2, 4])
+def test_prune_removes_nothing_while_one_to_keep_is_damaged(tool: Tool, folder: Path, step: int) -> None:
+    flip(shard(folder / f"checkpoint_step_{step}"))
+    before = names(folder)
+    for words in ((), ("--yes",)):
+        output = tool("prune", folder, "--keep", 1, *words, status=1)
+        assert "nothing is removed" in output and f"checkpoint_step_{step}: __0_0.distcp is damaged" in output
+    assert names(folder) - {"lock"} == before
+
+
 def test_prune_follows_no_link(tool: Tool, folder: Path, tmp_path: Path) -> None:
     elsewhere = save(CheckpointStore(tmp_path / "other", 0), 1)
     (folder / "checkpoint_epoch_1").symlink_to(elsewhere)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,7 @@ class Entry:
     Attributes:
         status: complete | damaged | unreadable | partial (of a save that was cut short or is under way).
         problem: what is wrong with it, if it is not complete.
-        written: when, as ISO 8601 local time.
+        written: when, as ISO 8601 local time; empty if nothing was.
         bytes: on disk.
     """
 
@@ -153,7 +155,11 @@ def _entry(path: Path) -> Entry:
         status, problem = "unreadable" if (path / MARKER).exists() else "partial", str(error)
     if DAMAGED_NAME.fullmatch(path.name):
         status, problem = "damaged", problem or f"{path}: it was found damaged and set aside"
-    files = [file.stat() for file in path.rglob("*") if file.is_file()]
-    moment = max((file.st_mtime for file in files), default=path.stat().st_mtime)
-    written = datetime.datetime.fromtimestamp(moment).isoformat(timespec="seconds")
-    return Entry(path, status, problem, written, sum(file.st_size for file in files), checkpoint)
+    files = []
+    for file in path.rglob("*"):
+        with contextlib.suppress(OSError):  # a run may be removing it at this moment
+            files.append(file.stat())
+    moment = max((file.st_mtime for file in files if stat.S_ISREG(file.st_mode)), default=0.0)
+    written = datetime.datetime.fromtimestamp(moment).isoformat(timespec="seconds") if moment else ""
+    count = sum(file.st_size for file in files if stat.S_ISREG(file.st_mode))
+    return Entry(path, status, problem, written, count, checkpoint)

@@ -7,24 +7,40 @@ from pathlib import Path
 
 from weather.errors import CheckpointError
 from weather.runtime.run_folder import hold
+from weather.training.checkpoint import Checkpoint
 from weather.training.checkpoint_commit import remove_checkpoint
 from weather.training.checkpoint_list import Entry, list_checkpoints
+from weather.training.checkpoint_verify import verify
 
 
 def plan_prune(folder: Path, keep: int, *, damaged: bool, partial: bool) -> list[Entry]:
     """What would be removed: all complete ones but the newest `keep` and the best; on request what is not complete.
 
     Raises:
-        CheckpointError: `keep` is below 1.
+        CheckpointError: `keep` is below 1, or one of those to keep is damaged.
     """
     if keep < 1:
         raise CheckpointError(f"--keep {keep}", rule="at least 1: the newest is what a run goes on from")
     entries = list_checkpoints(folder)
     complete = [entry for entry in entries if entry.status == "complete"]
+    superseded = [entry for entry in complete[:-keep] if not entry.best]
+    if superseded:
+        for entry in complete:
+            if entry not in superseded and entry.checkpoint is not None:
+                _refuse_damage(entry.checkpoint)
     unwanted = {"damaged": damaged, "partial": partial}
-    return [entry for entry in complete[:-keep] if not entry.best] + [
-        entry for entry in entries if unwanted.get(entry.status, False)
-    ]
+    return superseded + [entry for entry in entries if unwanted.get(entry.status, False)]
+
+
+def _refuse_damage(kept: Checkpoint) -> None:
+    """What is to be kept must be whole, before what could stand in for it is removed."""
+    try:
+        verify(kept)
+    except CheckpointError as problem:
+        raise CheckpointError(
+            f"nothing is removed, for one of those to keep is not whole: {problem}",
+            fix="start the run again, which sets it aside, or rename it, and prune then",
+        ) from problem
 
 
 def prune(folder: Path, keep: int, *, damaged: bool, partial: bool) -> list[Entry]:

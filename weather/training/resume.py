@@ -51,8 +51,9 @@ def find_resume_point(folder: Path, run: Path, resume: str, prepared: Prepared) 
             checkpoint = found.whole()
             verify(checkpoint)
             break
-        except DamagedCheckpoint as problem:
-            if named:
+        except CheckpointError as problem:
+            if named or not isinstance(problem, DamagedCheckpoint):
+                problem.agreed = True
                 raise
             passed_over.append(on_first_rank(functools.partial(_put_away, found.path, problem)))
     chosen = dataclasses.replace(checkpoint, passed_over=tuple(passed_over))
@@ -104,7 +105,7 @@ def _candidate(folder: Path, run: Path, resume: str) -> tuple[Found | None, bool
 
 def _put_away(path: Path, problem: CheckpointError) -> str:
     """Set a damaged checkpoint aside; gives the line that says so."""
-    line = f"{problem} It is set aside as {set_aside(path).name}, and the one before it is taken."
+    line = f"{problem} It is set aside as {set_aside(path).name}."
     print(f"warning: {line}", file=sys.stderr)
     return line
 
