@@ -175,6 +175,17 @@ def test_fp16_scales_the_loss_and_finds_its_scale(observed: list[dict[str, Any]]
         )
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("file", FILES)
+def test_the_first_weights_have_the_bits_of_a_single_process(
+    observed: list[dict[str, Any]], file: str, precision: str
+) -> None:
+    """DeepSpeed alone would make the fp32 weights from 16-bit ones."""
+    expected = build("single", None, precision, "skip").weights()
+    found = {name: tensor for rank in observed for name, tensor in rank[f"{file} {precision} skip"]["initial"].items()}
+    assert_same_bits(found, expected)
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("file", FILES)
 def test_gradients_are_those_of_the_global_batch(observed: list[dict[str, Any]], file: str, precision: str) -> None:

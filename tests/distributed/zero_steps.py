@@ -61,6 +61,7 @@ def copied(pieces: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def observe(strategy: Strategy) -> dict[str, Any]:
     """A step, one whose gradient is not finite, and one more."""
+    initial = copied(strategy.gather(strategy.weights()))
     accumulate(strategy)
     gradients = strategy.gather({name: piece.float().clone() for name, piece in strategy.gradients()})  # type: ignore
     first = strategy.step(1e-3, 0.01)
@@ -79,6 +80,7 @@ def observe(strategy: Strategy) -> dict[str, Any]:
     weights = copied(strategy.gather(strategy.weights()))
     strategy.close()
     return {
+        "initial": initial,
         "gradients": gradients,
         "weights": weights,
         "norms": [result.grad_norm.item() for result in results],
