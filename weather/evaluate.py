@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
 @command_line
 def main() -> int:
     options = parser().parse_args()
-    from weather.runtime.ranks import stop_process_group
+    from weather.runtime.collectives import stop_process_group
     from weather.training.evaluation import draw_example, evaluate, print_scorecard
 
     evaluation = evaluate(

@@ -108,7 +108,7 @@ def run(options: argparse.Namespace, signals: StopSignals, deadline: float | Non
     if options.print_config:
         print(yaml.safe_dump(config.to_dict(), sort_keys=False), end="")
         return 0
-    from weather.runtime.ranks import stop_process_group
+    from weather.runtime.collectives import stop_process_group
     from weather.training.trainer import WeatherTrainer
 
     trainer = WeatherTrainer(

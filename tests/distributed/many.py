@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from weather.config.files import load_config
-from weather.runtime.ranks import stop_process_group
+from weather.runtime.collectives import stop_process_group
 from weather.training.trainer import WeatherTrainer
 
 

@@ -17,7 +17,8 @@ from tests.model.tiny import random_states, tiny_model, tiny_section
 from weather.config.wrapper import ConfigWrapper
 from weather.errors import TrainingError
 from weather.runtime.device import choose_device
-from weather.runtime.ranks import find_ranks, start_process_group, stop_process_group
+from weather.runtime.collectives import start_process_group, stop_process_group
+from weather.runtime.ranks import find_ranks
 from weather.strategies import find_strategy
 from weather.strategies.inspection import check_state, gradient_problems
 from weather.training.optimizer import build_optimizer

@@ -8,7 +8,8 @@ RANK = """
 import torch
 import torch.distributed as dist
 from weather.errors import DataError, TrainingError
-from weather.runtime.ranks import fail_together, find_ranks, start_process_group, stop_process_group, sum_over_ranks
+from weather.runtime.collectives import fail_together, start_process_group, stop_process_group, sum_over_ranks
+from weather.runtime.ranks import find_ranks
 
 ranks = find_ranks()
 start_process_group(ranks, "gloo", 1.0, None)

@@ -13,8 +13,9 @@ import torch
 
 from weather.config.wrapper import ConfigWrapper
 from weather.model.transformer import WeatherTransformer
+from weather.runtime.collectives import start_process_group, stop_process_group
 from weather.runtime.device import choose_device
-from weather.runtime.ranks import find_ranks, start_process_group, stop_process_group
+from weather.runtime.ranks import find_ranks
 from weather.runtime.seeds import seed_weights
 from weather.strategies import find_strategy
 from weather.strategies.base import Strategy

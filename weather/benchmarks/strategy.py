@@ -16,8 +16,9 @@ from weather.data.year_file import default_latitude
 from weather.errors import ConfigError
 from weather.model.flops import model_cost
 from weather.model.transformer import WeatherTransformer
+from weather.runtime.collectives import start_process_group
 from weather.runtime.device import Device, choose_device
-from weather.runtime.ranks import Ranks, find_ranks, start_process_group
+from weather.runtime.ranks import Ranks, find_ranks
 from weather.runtime.seeds import seed_step, seed_weights
 from weather.strategies import find_strategy
 from weather.strategies.base import Strategy

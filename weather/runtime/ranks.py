@@ -1,4 +1,4 @@
-"""Who am I, who else runs: one ladder over the launchers, and the process group.
+"""Who am I, who else runs: one ladder over the launchers.
 
 The ladder, first match wins: torchrun, SLURM, OpenMPI or PMI, the DeepSpeed launcher, single process. torchrun
 comes first because it may itself run under `srun`, whose variables then describe nodes, not ranks.
@@ -6,19 +6,13 @@ comes first because it may itself run under `srun`, whose variables then describ
 
 from __future__ import annotations
 
-import datetime
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
-import torch
-import torch.distributed as dist
+from weather.errors import LaunchError
 
-from weather.errors import LaunchError, WeatherError
-
-Result = TypeVar("Result")
 DEFAULT_PORT = 29500
 HYDRA_LOCAL = ("MPI_LOCALRANKID", "MPI_LOCALNRANKS")
 
@@ -207,99 +201,3 @@ def expand_tasks_per_node(text: str) -> list[int]:
     for count, repeat in re.findall(r"(\d+)(?:\(x(\d+)\))?", text):
         counts += [int(count)] * int(repeat or 1)
     return counts
-
-
-def start_process_group(ranks: Ranks, backend: str, timeout_minutes: float, device: torch.device | None) -> None:
-    """Join the process group; a process that no launcher started stays alone.
-
-    Raises:
-        LaunchError: the others cannot be reached within the timeout.
-    """
-    if ranks.launcher == "single" or dist.is_initialized():
-        return
-    os.environ.update(MASTER_ADDR=ranks.master_address, MASTER_PORT=str(ranks.master_port))
-    try:
-        dist.init_process_group(
-            backend,
-            rank=ranks.rank,
-            world_size=ranks.world_size,
-            timeout=datetime.timedelta(minutes=timeout_minutes),
-            device_id=device if device is not None and device.type == "cuda" else None,
-        )
-    except (dist.DistError, RuntimeError, ValueError) as error:
-        raise LaunchError(
-            f"rank {ranks.rank} of {ranks.world_size} cannot join the others ({' '.join(str(error).split())[:300]})",
-            where=f"{ranks.master_address}:{ranks.master_port}, backend {backend}",
-            fix="check that all ranks were started and that this address is reachable from every node",
-        ) from error
-
-
-def stop_process_group() -> None:
-    """Leave the process group in good order. After a failure it is left to die: the others may wait in it for ever."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
-
-
-def on_first_rank(function: Callable[[], Result]) -> Result:
-    """Run `function` on rank 0 and give its result, or its `WeatherError`, to every rank.
-
-    One rank touches the file system, and all ranks agree on what it found.
-    """
-    if not dist.is_initialized():
-        return function()
-    answer: list[Result | WeatherError | None] = [None]
-    failure: BaseException | None = None
-    if dist.get_rank() == 0:
-        try:
-            answer[0] = function()
-        except WeatherError as error:
-            error.agreed = True
-            answer[0] = error
-        except Exception as error:
-            # The others must not wait for an answer that will never come.
-            failure = error
-            answer[0] = LaunchError(f"rank 0 failed: {type(error).__name__}: {error}")
-    dist.broadcast_object_list(answer, src=0)
-    if failure is not None:
-        raise failure
-    if isinstance(answer[0], WeatherError):
-        answer[0].agreed = True
-        raise answer[0]
-    return answer[0]  # type: ignore[return-value]
-
-
-def gather_from_ranks(value: Result) -> list[Result]:
-    """The values of all ranks by rank, on every rank; they travel pickled."""
-    if not dist.is_initialized():
-        return [value]
-    values: list[Result] = [value] * dist.get_world_size()
-    dist.all_gather_object(values, value)
-    return values
-
-
-def sum_over_ranks(values: torch.Tensor, group: dist.ProcessGroup | None = None) -> torch.Tensor:
-    """Sum a tensor over all ranks, or over those of a group, in place; does nothing in a single process."""
-    if dist.is_initialized():
-        if dist.get_backend() == "nccl" and values.device.type == "cpu":  # NCCL reaches device memory only
-            on_device = values.cuda()
-            dist.all_reduce(on_device, group=group)
-            return values.copy_(on_device)
-        dist.all_reduce(values, group=group)
-    return values
-
-
-def fail_together(error: WeatherError | None) -> None:
-    """Raise on every rank the error of the first rank that has one; all ranks call it."""
-    errors: list[WeatherError | None] = [error]
-    if dist.is_initialized():
-        errors *= dist.get_world_size()
-        dist.all_gather_object(errors, error)
-    found = next((each for each in errors if each is not None), None)
-    if found is not None:
-        found.agreed = True
-        raise found
-
-
-def rank_was_lost(error: BaseException) -> bool:
-    """Whether a collective failed because another rank is gone; gloo says so with a plain RuntimeError."""
-    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))

@@ -24,15 +24,16 @@ class DistributedDataParallel(Strategy):
     def _settle_buckets(self) -> None:
         """Let the gradient buckets take their final order before the first step.
 
-        Torch orders them anew after the first backward pass of a process. With three ranks or more the order of
-        summation depends on an element's place in its bucket, so a resumed run would otherwise differ in the last bit
-        from one that was never stopped.
+        Torch orders them anew after the first backward passes of a process: of one, or of two with a static graph.
+        With three ranks or more the order of summation depends on an element's place in its bucket, so a resumed run
+        would otherwise differ in the last bit from one that was never stopped.
         """
         size = (self.batches.micro_batch, self.model.sequence_length, self.model.input_channels, *self.model.grid)
-        with self.device.autocast():
-            forecast = self.module(torch.zeros(size, device=self.device.torch_device))
-        forecast.sum().backward()
-        self.optimizer.zero_grad(set_to_none=True)
+        for _ in range(2):
+            with self.device.autocast():
+                forecast = self.module(torch.zeros(size, device=self.device.torch_device))
+            forecast.sum().backward()
+            self.optimizer.zero_grad(set_to_none=True)
 
     def wrap(self, model: nn.Module) -> nn.Module:
         on_gpu = self.device.torch_device.type == "cuda"

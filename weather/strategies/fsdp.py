@@ -18,8 +18,9 @@ from torch.distributed.tensor import DTensor
 
 from weather.config.wrapper import ConfigWrapper
 from weather.errors import ConfigError
+from weather.runtime.collectives import sum_over_ranks
 from weather.runtime.device import Device
-from weather.runtime.ranks import Ranks, sum_over_ranks
+from weather.runtime.ranks import Ranks
 from weather.strategies.base import BuildModel, BuildOptimizer, Strategy
 
 

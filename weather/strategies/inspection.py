@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from weather.errors import TrainingError, WeatherError
-from weather.runtime.ranks import fail_together, sum_over_ranks
+from weather.runtime.collectives import fail_together, sum_over_ranks
 
 if TYPE_CHECKING:
     from weather.strategies.base import Strategy

@@ -23,7 +23,7 @@ import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 
 from weather.errors import CheckpointError
-from weather.runtime.ranks import gather_from_ranks, rank_was_lost
+from weather.runtime.collectives import gather_from_ranks, rank_was_lost
 from weather.training.checkpoint import TEMPORARY, Progress, line_of
 from weather.training.checkpoint_commit import commit, prepare_folder, rotate
 from weather.training.checkpoint_digest import DigestingWriter, FileDigest

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch.distributed as dist
 
-from weather.runtime.ranks import gather_from_ranks
+from weather.runtime.collectives import gather_from_ranks
 from weather.training.checkpoint import Checkpoint, DamagedCheckpoint, unreadable
 from weather.training.checkpoint_digest import ALGORITHM, digest_file
 

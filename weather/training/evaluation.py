@@ -14,8 +14,9 @@ from weather.data.loader import Normalizer, Samples
 from weather.data.reader import StateReader
 from weather.data.statistics import Statistics
 from weather.errors import ConfigError, DataError
+from weather.runtime.collectives import on_first_rank, start_process_group
 from weather.runtime.device import choose_device
-from weather.runtime.ranks import find_ranks, on_first_rank, start_process_group
+from weather.runtime.ranks import find_ranks
 from weather.runtime.run_folder import read_config
 from weather.training.checkpoint import Checkpoint
 from weather.training.preparation import resolve_model

@@ -9,7 +9,7 @@ import torch
 
 from weather.data.loader import check_finite
 from weather.errors import LaunchError, TrainingError
-from weather.runtime.ranks import rank_was_lost
+from weather.runtime.collectives import rank_was_lost
 from weather.training.checkpoint import complete_checkpoints
 from weather.training.monitor import Reading
 from weather.training.preparation import Prepared

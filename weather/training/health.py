@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from weather.errors import TrainingError
+from weather.runtime.collectives import on_first_rank
 from weather.runtime.logs import RunLog
-from weather.runtime.ranks import on_first_rank
 from weather.training.failures import describe_batch, explain_nonfinite, refuse_nonfinite_data
 from weather.training.monitor import Reading
 from weather.training.preparation import Prepared

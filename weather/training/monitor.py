@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import torch
 
+from weather.runtime.collectives import sum_over_ranks
 from weather.runtime.device import Device
-from weather.runtime.ranks import sum_over_ranks
 from weather.strategies.base import StepResult
 
 

@@ -16,7 +16,7 @@ from weather.data.loader import Samples, check_finite, sampled_states
 from weather.data.reader import StateReader
 from weather.errors import ConfigError
 from weather.model.flops import ModelCost, model_cost
-from weather.runtime.ranks import on_first_rank
+from weather.runtime.collectives import on_first_rank
 from weather.training.budget import RunLength, plan_run
 from weather.training.loss import loss_weights
 

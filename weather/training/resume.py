@@ -9,7 +9,7 @@ from pathlib import Path
 
 from weather.config.wrapper import ConfigWrapper
 from weather.errors import CheckpointError
-from weather.runtime.ranks import on_first_rank
+from weather.runtime.collectives import on_first_rank
 from weather.runtime.run_folder import METRICS_FILE
 from weather.training.budget import RunLength
 from weather.training.checkpoint import (

@@ -13,9 +13,10 @@ from weather.config.wrapper import ConfigWrapper
 from weather.data.loader import Batch
 from weather.data.order import global_batch, rank_share
 from weather.errors import DataError, LaunchError, TrainingError
+from weather.runtime.collectives import on_first_rank, start_process_group
 from weather.runtime.device import choose_device
 from weather.runtime.logs import RunLog
-from weather.runtime.ranks import find_ranks, on_first_rank, start_process_group
+from weather.runtime.ranks import find_ranks
 from weather.runtime.run_folder import hold, write_config, write_environment
 from weather.runtime.seeds import seed_step
 from weather.runtime.stop import StopSignals

@@ -9,7 +9,7 @@ import torch
 
 from weather.data.loader import BatchLoader, Normalizer
 from weather.data.order import evaluation_share
-from weather.runtime.ranks import on_first_rank, sum_over_ranks
+from weather.runtime.collectives import on_first_rank, sum_over_ranks
 from weather.strategies.base import Strategy
 from weather.training.loss import weighted_mean_squared_error
 from weather.training.preparation import Prepared

@@ -13,7 +13,8 @@ import torch
 from weather.data.archive import Archive, Split
 from weather.data.order import stratified_subset
 from weather.data.reader import StateReader
-from weather.runtime.ranks import Ranks, sum_over_ranks
+from weather.runtime.collectives import sum_over_ranks
+from weather.runtime.ranks import Ranks
 
 LARGEST_SAMPLE = 1460  # states read for the fit: 200 for each of seven coefficients, whatever the archive's size
 ALONE = Ranks()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from weather.runtime.ranks import sum_over_ranks
+from weather.runtime.collectives import sum_over_ranks
 
 
 def area_weights(latitude: np.ndarray) -> np.ndarray:

@@ -12,7 +12,8 @@ import torch
 from weather.data.archive import Archive
 from weather.data.loader import BatchLoader, Normalizer, Samples, check_finite
 from weather.data.order import evaluation_share
-from weather.runtime.ranks import Ranks, on_first_rank
+from weather.runtime.collectives import on_first_rank
+from weather.runtime.ranks import Ranks
 from weather.verification.climatology import Climatology
 from weather.verification.metrics import ErrorSums, area_weights
 
