@@ -1,4 +1,4 @@
-"""Measure this machine and what the project makes of it: ``python -m weather.bench step | loader | strategy``.
+"""Measure this machine and what the project makes of it: ``python -m weather.bench step | loader | strategy | checkpoint``.
 
 Rates are given beside what the same machine reaches by itself in the same run, because absolute numbers of a shared
 or throttled machine say little.
@@ -10,14 +10,17 @@ import argparse
 import json
 import subprocess
 import sys
+from typing import Any
 
+from weather.config.files import load_config
 from weather.errors import command_line
+from weather.runtime.ranks import find_ranks
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     arguments = argparse.ArgumentParser(prog="python -m weather.bench", description=__doc__, allow_abbrev=False)
-    kinds = arguments.add_subparsers(dest="kind", required=True, metavar="step|loader|strategy")
+    kinds = arguments.add_subparsers(dest="kind", required=True, metavar="step|loader|strategy|checkpoint")
     step = kinds.add_parser("step", help="training step beside the best matrix product")
     _add_model(step, "base")
     step.add_argument("--rounds", type=int, default=3, metavar="N", help="(default: %(default)s)")
@@ -27,6 +30,10 @@ def parser() -> argparse.ArgumentParser:
     strategy.add_argument("--ranks", type=int, default=2, metavar="N", help="to start here (default: %(default)s)")
     strategy.add_argument("--rounds", type=int, default=7, metavar="N", help="(default: %(default)s)")
     strategy.add_argument("--steps", type=int, default=2, metavar="N", help="of a turn (default: %(default)s)")
+    checkpoint = kinds.add_parser("checkpoint", help="saves beside the training and beside dd")
+    _add_model(checkpoint, "small")
+    checkpoint.add_argument("--rounds", type=int, default=5, metavar="N", help="(default: %(default)s)")
+    checkpoint.add_argument("--folder", help="where checkpoints are written (default: the system's temporary folder)")
     loader = kinds.add_parser("loader", help="loader beside a plain read and memcpy")
     loader.add_argument("--layout", default="contiguous", choices=("contiguous", "chunked", "gzip"))
     loader.add_argument("--states", type=int, default=150, help="states in the file (default: %(default)s)")
@@ -57,40 +64,46 @@ def start_ranks(number: int) -> int:
 @command_line
 def main() -> int:
     options = parser().parse_args()
-    if options.kind == "strategy":
-        from weather.benchmarks.strategy import measure_strategies
-        from weather.config.files import load_config
-        from weather.runtime.ranks import find_ranks
-
-        ranks = find_ranks()
-        if ranks.launcher == "single" and options.strategies != ["single"]:
-            return start_ranks(options.ranks)
-        config = load_config(options.config, options.config_name, options.overrides)
-        shape = {"batch": options.batch, "rounds": options.rounds, "steps": options.steps}
-        result = measure_strategies(config, options.strategies, device=options.device, **shape)
-        if not ranks.first:
-            return 0
-    elif options.kind == "step":
-        from weather.benchmarks.step import measure_step
-        from weather.config.files import load_config
-
-        config = load_config(options.config, options.config_name, options.overrides)
-        result = measure_step(config, device=options.device, batch=options.batch, rounds=options.rounds)
-    else:
-        from weather.benchmarks.loader import measure_loader
-
-        result = measure_loader(
-            layout=options.layout,
-            states=options.states,
-            channels=options.channels,
-            grid=(options.height, options.width),
-            batch=options.batch,
-            threads=options.threads,
-            rounds=options.rounds,
-            folder=options.folder,
-        )
-    print(json.dumps(result, indent=1))
+    ranks = find_ranks()
+    if options.kind == "strategy" and ranks.launcher == "single":
+        return start_ranks(options.ranks)
+    result = measure_loader_of(options) if options.kind == "loader" else measure_model_of(options)
+    if ranks.first:
+        print(json.dumps(result, indent=1))
     return 0
+
+
+def measure_model_of(options: argparse.Namespace) -> dict[str, Any]:
+    """The benchmarks that train a model."""
+    config = load_config(options.config, options.config_name, options.overrides)
+    common = {"device": options.device, "batch": options.batch, "rounds": options.rounds}
+    if options.kind == "step":
+        from weather.benchmarks.step import measure_step
+
+        return measure_step(config, **common)
+    if options.kind == "checkpoint":
+        from weather.benchmarks.checkpoint import measure_checkpoint
+
+        return measure_checkpoint(config, folder=options.folder, **common)
+    from weather.benchmarks.strategy import measure_strategies
+
+    return measure_strategies(config, options.strategies, steps=options.steps, **common)
+
+
+def measure_loader_of(options: argparse.Namespace) -> dict[str, Any]:
+    """The benchmark of the loader."""
+    from weather.benchmarks.loader import measure_loader
+
+    return measure_loader(
+        layout=options.layout,
+        states=options.states,
+        channels=options.channels,
+        grid=(options.height, options.width),
+        batch=options.batch,
+        threads=options.threads,
+        rounds=options.rounds,
+        folder=options.folder,
+    )
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def bare_step(
         settings: of DeepSpeed.
     """
     if name == "deepspeed":
-        return _deepspeed(model, states, loss, settings or {})
+        return _deepspeed(model, states, loss, device, settings or {})
     module = model
     if name == "ddp":
         ids = [device.torch_device.index] if device.torch_device.type == "cuda" else None
@@ -56,16 +56,24 @@ def bare_step(
     return step
 
 
-def _deepspeed(model: nn.Module, states: torch.Tensor, loss: Loss, settings: dict[str, Any]) -> BareStep:
+def _deepspeed(
+    model: nn.Module, states: torch.Tensor, loss: Loss, device: Device, settings: dict[str, Any]
+) -> BareStep:
     import deepspeed
 
+    forward = model.forward
+
+    def autocast_forward(inputs: torch.Tensor) -> torch.Tensor:
+        with device.autocast():  # one around the engine is turned off by it
+            result: torch.Tensor = forward(inputs)
+            return result
+
+    model.forward = autocast_forward  # type: ignore[method-assign]
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
-    engine = deepspeed.initialize(model=model, optimizer=optimizer, config=settings)[0]
+    engine = deepspeed.initialize(model=model, optimizer=optimizer, config=settings, dist_init_required=False)[0]
 
     def step() -> None:
-        with torch.autocast(states.device.type, torch.bfloat16, enabled=bool(engine.bfloat16_enabled())):
-            error = loss(engine(states))
-        engine.backward(error)
+        engine.backward(loss(engine(states)))
         engine.step()
 
     return step

@@ -9,17 +9,10 @@ import torch
 
 from weather.benchmarks.timing import share, take_turns
 from weather.config.wrapper import ConfigWrapper
-from weather.data.year_file import default_latitude
-from weather.errors import ConfigError
 from weather.model.attention import attend
-from weather.model.flops import model_cost
 from weather.model.transformer import WeatherTransformer
 from weather.runtime.device import choose_device
 from weather.runtime.ranks import Ranks
-from weather.strategies.single import SingleProcess
-from weather.training.loss import weighted_mean_squared_error
-from weather.training.optimizer import build_optimizer
-from weather.verification.metrics import area_weights
 
 PRODUCT_SIZES = (1024, 2048, 3072)
 
@@ -30,46 +23,24 @@ def measure_step(config: ConfigWrapper, *, device: str, batch: int, rounds: int)
     Returns:
         TFLOP/s of each, and the share of the best matrix product that each reaches.
     """
-    model_section = config.model
-    if "auto" in (model_section.img_size, model_section.input_channels, model_section.output_channels):
-        raise ConfigError(
-            "the benchmark has no archive to take model.img_size, input_channels and output_channels from",
-            fix="give them, such as --set model.img_size=[64,128]",
-        )
-    config = config.replace({"training.batch_size": batch, "training.strategy": "single"})
-    ranks = Ranks()
-    chosen = choose_device(device, config.training.precision, ranks)
-    target = chosen.torch_device
-    dtype = chosen.autocast_dtype or torch.float32
-    torch.manual_seed(0)
-    strategy = SingleProcess(config, chosen, ranks)
-    strategy.setup(
-        lambda: WeatherTransformer(model_section, device_type=target.type, compute_dtype=dtype),
-        lambda model: build_optimizer(model, config.training),
-    )
-    assert isinstance(strategy.model, WeatherTransformer)
-    rows, columns = strategy.model.grid
-    states = torch.randn(
-        batch, model_section.sequence_length, strategy.model.input_channels, rows, columns, device=target
-    )
-    truth = torch.randn(batch, strategy.model.output_channels, rows, columns, device=target)
-    weights = torch.from_numpy(area_weights(default_latitude(rows))).float()[None, :, None].to(target)
-    cost = model_cost(model_section)
+    chosen = choose_device(device, config.training.precision, Ranks())
+    workload = Workload(config, chosen, batch)
+    our, cost, target = workload.our_step("single", Ranks()), workload.cost, chosen.torch_device
+    assert isinstance(our.strategy.model, WeatherTransformer)
 
     def step() -> float:
-        with strategy.microbatch(is_last=True):
-            strategy.backward(weighted_mean_squared_error(strategy.module(states), truth, weights))
-        strategy.step(1e-4, 1.0)
+        our.step()
         return cost.train_flops * batch
 
     def forward() -> float:
         with torch.no_grad(), chosen.autocast():
-            strategy.module(states)
+            our.strategy.module(workload.states)
         return cost.forward_flops * batch
 
+    model_section, dtype = config.model, chosen.autocast_dtype or torch.float32
     heads, head_dim = model_section.num_heads, model_section.embed_dim // model_section.num_heads
     query = torch.randn(batch, heads, cost.tokens, head_dim, device=target, dtype=dtype, requires_grad=True)
-    kernel = strategy.model.attention_kernel
+    kernel = our.strategy.model.attention_kernel
 
     def attention() -> float:
         attend(query, query, query, kernel=kernel, dropout=0.0).sum().backward()

@@ -63,6 +63,7 @@ class DeepSpeed(Strategy):
         self.shapes = {name: parameter.shape for name, parameter in self.parameters.items()}
         self.owners = balanced_owners(self.shapes, self.ranks.world_size)
         document = fill_sizes(resolve(self.config, self.batches, self.device), self.config, self.shapes)
+        self.document = document
         self.stage: int = document["zero_optimization"]["stage"]
         if self.stage > 0:
             # DeepSpeed scales the loss itself.
