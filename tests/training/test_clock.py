@@ -168,9 +168,7 @@ def test_a_time_budget_keeps_back_two_steps_an_evaluation_and_a_save_and_those_t
     assert asked(clock, evaluation=True, save=True).time_over
 
 
-def test_what_was_not_measured_yet_takes_nothing_of_a_time_budget(
-    make: Callable[..., Clock], clock_time: Time
-) -> None:
+def test_what_was_not_measured_yet_takes_nothing_of_a_time_budget(make: Callable[..., Clock], clock_time: Time) -> None:
     clock = make(time_budget_hours=1.0)
     clock_time.now += 3600
     assert not asked(clock, evaluation=True, save=True).time_over
