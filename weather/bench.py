@@ -1,4 +1,5 @@
-"""Measure this machine and what the project makes of it: ``python -m weather.bench step | loader | strategy | checkpoint``.
+"""Measure this machine and what the project makes of it: ``python -m weather.bench step``, and `loader`, `strategy`,
+`checkpoint`.
 
 Rates are given beside what the same machine reaches by itself in the same run, because absolute numbers of a shared
 or throttled machine say little.

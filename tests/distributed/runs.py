@@ -30,11 +30,19 @@ REPOSITORY = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Run:
-    """One of many runs: its name, its settings, and where it begins (`auto` or the path of a checkpoint)."""
+    """One of many runs.
+
+    Attributes:
+        resume: where it begins, `auto` or the path of a checkpoint.
+        stop_at: step in which it is asked to stop; 0: it is not.
+        stop_by: how it is asked, by `signal` or by `walltime`.
+    """
 
     name: str
     settings: tuple[str, ...]
     resume: str | Path = "auto"
+    stop_at: int = 0
+    stop_by: str = "signal"
 
 
 @dataclass
@@ -87,6 +95,8 @@ class Workplace:
             {
                 "settings": [f"experiment.name={run.name}", "data.data_dir=archive", *run.settings],
                 "resume": str(run.resume),
+                "stop_at": run.stop_at,
+                "stop_by": run.stop_by,
             }
             for run in runs
         ]

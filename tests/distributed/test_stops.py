@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.distributed.runs import Workplace, descendants
+from tests.distributed.runs import Run, Workplace, assert_same_bits, descendants
+from weather.training.checkpoint import complete_checkpoints, read_checkpoint
 
 
 def rank_process(launcher: int, rank: int) -> int:
@@ -79,6 +81,84 @@ def test_the_end_of_a_slurm_job_is_a_walltime(workplace: Workplace, monkeypatch:
     process.communicate(timeout=60)
     assert time.time() < float(os.environ["SLURM_JOB_END_TIME"])
     assert workplace.records("job", "stop")[-1]["reason"] == "walltime"
+
+
+# --- a stop at the end of an epoch, of 6 steps; what is wished in a step is read in the next ---
+
+NOISY = ("dropout=0.1", "stochastic_depth=0.1", "ema_decay=0.9")
+
+
+@pytest.fixture(scope="module")
+def stopped(workplace: Workplace) -> Workplace:
+    """Runs of 3 epochs that were asked to stop, and one that was not; each that was stopped has gone on."""
+    workplace.run_many(
+        [
+            Run("straight", NOISY),
+            Run("by_signal", NOISY, stop_at=5),
+            Run("by_signal", NOISY),
+            Run("by_walltime", NOISY, stop_at=11, stop_by="walltime"),
+            Run("by_walltime", NOISY),
+            Run("within", NOISY, stop_at=7),
+            Run("within", NOISY),
+            Run("at_last", NOISY, stop_at=17),
+        ],
+        ranks=1,
+    )
+    return workplace
+
+
+def story(place: Workplace, name: str) -> list[tuple[str, int]]:
+    """What happened at which step, in order, but for the steps themselves and checks of gradients."""
+    lines = (place.folder / "runs" / name / "metrics.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    told = ("start", "resume", "validation", "checkpoint", "stop")
+    return [(record["event"], record["step"]) for record in records if record["event"] in told]
+
+
+@pytest.mark.parametrize(("name", "reason", "step"), [("by_signal", "signal", 6), ("by_walltime", "walltime", 12)])
+def test_a_stop_at_the_end_of_an_epoch_leaves_its_evaluation_to_the_next_start(
+    stopped: Workplace, name: str, reason: str, step: int
+) -> None:
+    first, *_ = stopped.records(name, "stop")
+    assert (first["reason"], first["step"]) == (reason, step)
+    events = story(stopped, name)
+    stop = events.index(("stop", step))
+    assert ("validation", step) not in events[:stop] and ("checkpoint", step) in events[:stop]
+    assert events[stop + 1 : stop + 3] == [("resume", step), ("validation", step)]
+    validations = stopped.records(name, "validation")
+    assert validations == stopped.records("straight", "validation"), "the same epochs, the same scores"
+    lines = (stopped.folder / "runs" / name / "metrics.jsonl").read_text().splitlines()
+    kinds = [json.loads(line)["event"] for line in lines]
+    after = kinds[kinds.index("resume") :]
+    assert after.index("validation") < after.index("train"), "of the weights that were saved"
+
+
+def test_the_checkpoint_of_such_a_stop_carries_no_loss(stopped: Workplace) -> None:
+    kept = complete_checkpoints(stopped.folder / "checkpoints" / "by_signal")
+    losses = {checkpoint.progress.step: checkpoint.progress.validation_loss for checkpoint in kept}
+    assert losses[6] is None, "its weights were not judged when it was written"
+    assert losses[12] is not None and losses[18] is not None
+
+
+@pytest.mark.parametrize("name", ["by_signal", "by_walltime", "within"])
+def test_a_late_evaluation_changes_no_step(stopped: Workplace, name: str) -> None:
+    assert stopped.losses(name) == stopped.losses("straight")
+    assert_same_bits(stopped.tensors(name), stopped.tensors("straight"))
+
+
+def test_a_resume_within_an_epoch_does_not_evaluate(stopped: Workplace) -> None:
+    assert [record["step"] for record in stopped.records("within", "stop")] == [8, 18]
+    assert [record["step"] for record in stopped.records("within", "validation")] == [6, 12, 18]
+
+
+def test_a_stop_that_is_asked_for_in_the_end_finds_the_run_complete(stopped: Workplace) -> None:
+    [stop] = stopped.records("at_last", "stop")
+    assert (stop["reason"], stop["step"]) == ("complete", 18)
+    assert [record["step"] for record in stopped.records("at_last", "validation")] == [6, 12, 18]
+    assert read_checkpoint(stopped.newest("at_last")).progress.validation_loss is not None
+
+
+# --- budgets ---
 
 
 def test_flops_budget_survives_a_kill(workplace: Workplace) -> None:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from weather.errors import WeatherError
+from weather.errors import ConfigError, LaunchError
 from weather.runtime.walltime import END_TIME_VARIABLE, find_deadline, parse_walltime
 
 
@@ -23,6 +23,12 @@ from weather.runtime.walltime import END_TIME_VARIABLE, find_deadline, parse_wal
         ("0:00:01.5", 1.5),
         ("100:00:00", 360_000.0),
         ("2-03:00:00", 183_600.0),
+        ("1-12", 129_600.0),
+        ("0-1", 3600.0),
+        ("0-1.5", 5400.0),
+        ("1-00", 86_400.0),
+        ("1-12:30", 131_400.0),
+        ("0-0:10", 600.0),
         ("0-00:00:10", 10.0),
         (" 1:30:00\n", 5400.0),
     ],
@@ -37,6 +43,8 @@ def test_a_walltime_is_read_as_people_and_slurm_write_it(text: str, seconds: flo
         "0",
         "0:00",
         "0-00:00:00",
+        "0-0",
+        "0-00:00",
         "-1",
         "-1:30:00",
         "soon",
@@ -47,12 +55,18 @@ def test_a_walltime_is_read_as_people_and_slurm_write_it(text: str, seconds: flo
         "nan",
         "inf",
         "1-",
+        "-12",
+        "x-12",
+        "1.5-12",
+        "1-2-12",
+        "1-2:3:4:5",
+        "--1",
         ":30",
         "1.5:00",
     ],
 )
 def test_what_is_no_walltime_is_refused_with_the_spellings(text: str) -> None:
-    with pytest.raises(WeatherError) as refusal:
+    with pytest.raises(ConfigError) as refusal:
         parse_walltime(text)
     message = str(refusal.value)
     assert f"--walltime {text!r}" in message
@@ -89,9 +103,24 @@ def test_the_earlier_of_two_ends_counts(clocks: None, end: str, deadline: float)
     assert find_deadline("1", began=5_000.0, environment={END_TIME_VARIABLE: end}) == deadline
 
 
+@pytest.mark.parametrize("end", ["999999", "1000000", "0", "-5"])
+def test_an_end_in_the_past_is_that_of_another_job(clocks: None, end: str) -> None:
+    assert find_deadline(environment={END_TIME_VARIABLE: end}) is None
+    assert find_deadline("1", began=5_000.0, environment={END_TIME_VARIABLE: end}) == 8_600.0
+
+
+def test_an_end_that_is_a_second_away_counts(clocks: None) -> None:
+    assert find_deadline(environment={END_TIME_VARIABLE: "1000001"}) == 5_001.0
+
+
 @pytest.mark.parametrize("end", ["soon", "2026-01-01T00:00:00", "12:30"])
 def test_an_end_that_is_no_number_is_named(end: str) -> None:
-    with pytest.raises(WeatherError, match=rf"{END_TIME_VARIABLE} is '{end}'.*seconds since 1970"):
+    with pytest.raises(LaunchError, match=rf"{END_TIME_VARIABLE} is '{end}'.*seconds since 1970"):
         find_deadline(environment={END_TIME_VARIABLE: end})
-    with pytest.raises(WeatherError, match=END_TIME_VARIABLE):
+    with pytest.raises(LaunchError, match=END_TIME_VARIABLE):
         find_deadline("1", environment={END_TIME_VARIABLE: end})
+
+
+def test_a_walltime_that_cannot_be_read_is_refused_beside_an_end_that_can(clocks: None) -> None:
+    with pytest.raises(ConfigError, match="--walltime 'soon'"):
+        find_deadline("soon", environment={END_TIME_VARIABLE: "1003600"})

@@ -97,6 +97,18 @@ def test_a_moment_that_is_missing_is_named(trained: SingleProcess, monkeypatch: 
         check_state(trained)
 
 
+@pytest.mark.parametrize("kind", ["exp_avg", "exp_avg_sq"])
+def test_a_moment_that_the_optimizer_has_lost_is_named(trained: SingleProcess, kind: str) -> None:
+    del trained.optimizer.state[trained.parameters["bias"]][kind]
+    with pytest.raises(TrainingError, match=rf"the optimizer has no {kind} of 'bias'; a resume restores all moments"):
+        check_state(trained)
+
+
+def test_an_optimizer_that_has_not_stepped_has_no_moments() -> None:
+    with pytest.raises(TrainingError, match="the optimizer has no exp_avg of 'weight'"):
+        check_state(strategy())
+
+
 @pytest.mark.parametrize(
     ("moment", "described"),
     [
@@ -124,10 +136,11 @@ def test_a_moment_that_is_not_finite_is_named(trained: SingleProcess, kind: str,
         check_state(trained)
 
 
-@pytest.mark.parametrize("value", [math.nan, -math.inf])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_weight_that_is_not_finite_is_named(trained: SingleProcess, value: float) -> None:
+    """And not as one that the model does not compute with, although NaN equals nothing."""
     trained.weights()["bias"][1] = value
-    with pytest.raises(TrainingError, match="'bias'"):
+    with pytest.raises(TrainingError, match=r"^weight of 'bias' holds values that are not finite.*--resume PATH"):
         check_state(trained)
 
 

@@ -156,21 +156,31 @@ def test_data_that_are_not_finite_always_end_the_run(
 # --- loss scaling ---
 
 
-def test_an_overflow_of_loss_scaling_is_recorded_and_no_failure(watch: Callable[..., Watched]) -> None:
-    watched = watch(skipped=2)
+SKIP = {"on_nonfinite": "skip", "max_nonfinite_steps": 3}
+either_way = pytest.mark.parametrize("settings", [{}, SKIP], ids=["stop", "skip"])
+
+
+@either_way
+def test_an_overflow_of_loss_scaling_is_recorded_and_no_failure(
+    watch: Callable[..., Watched], settings: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    watched = watch(skipped=2, precision="fp16", **settings)
     watched.see(9, norm=math.inf, applied=False)
     assert watched.events() == [
         {"event": "skipped", "step": 9, "cause": "overflow of loss scaling", "skipped": 3},
     ]
+    assert watched.asked_for == [], "its samples are not to blame"
+    assert capsys.readouterr().out == "", "it belongs to loss scaling"
 
 
-def test_loss_scaling_that_finds_no_scale_ends_the_run(watch: Callable[..., Watched]) -> None:
-    watched = watch()
+@either_way
+def test_loss_scaling_that_finds_no_scale_ends_the_run(watch: Callable[..., Watched], settings: dict[str, Any]) -> None:
+    watched = watch(precision="fp16", **settings)
     for step in range(1, LONGEST_OVERFLOW + 1):
         watched.see(step, norm=math.inf, applied=False)
     with pytest.raises(TrainingError, match=rf"{LONGEST_OVERFLOW + 1} steps in a row were skipped.*bf16 or fp32"):
         watched.see(LONGEST_OVERFLOW + 1, norm=math.inf, applied=False)
-    again = watch()
+    again = watch(precision="fp16", **settings)
     for step in range(1, 4 * LONGEST_OVERFLOW):
         if step % LONGEST_OVERFLOW:
             again.see(step, norm=math.inf, applied=False)
@@ -179,9 +189,39 @@ def test_loss_scaling_that_finds_no_scale_ends_the_run(watch: Callable[..., Watc
     assert again.health.skipped == 4 * LONGEST_OVERFLOW - 1 - 3
 
 
-def test_a_loss_that_is_not_finite_is_no_overflow_of_its_scaling(watch: Callable[..., Watched]) -> None:
+@pytest.mark.parametrize("precision", ["auto", "fp32", "bf16"])
+def test_without_loss_scaling_there_is_no_overflow_of_it(watch: Callable[..., Watched], precision: str) -> None:
+    watched = watch(precision=precision, **SKIP)
+    for step in (1, 2, 3):
+        watched.see(step, norm=math.inf, applied=False)
+    assert {record["cause"] for record in watched.events()} == {"not finite"}
+    with pytest.raises(TrainingError, match="4 steps in a row were not finite"):
+        watched.see(4, norm=math.inf, applied=False)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_loss_that_is_not_finite_is_no_overflow_of_its_scaling(watch: Callable[..., Watched], precision: str) -> None:
     with pytest.raises(TrainingError, match="diverged: loss nan"):
-        watch().see(1, loss=math.nan, norm=math.inf, applied=False)
+        watch(precision=precision).see(1, loss=math.nan, norm=math.inf, applied=False)
+
+
+def test_a_loss_that_is_not_finite_is_left_out_as_such_under_loss_scaling_too(watch: Callable[..., Watched]) -> None:
+    watched = watch(precision="fp16", **SKIP)
+    for step in (1, 2, 3):
+        watched.see(step, loss=math.nan, norm=math.inf, applied=False)
+    assert [(record["cause"], record["batch"]) for record in watched.events()] == [("not finite", BATCH.tolist())] * 3
+    with pytest.raises(TrainingError, match=r"4 steps in a row were not finite.*max_nonfinite_steps = 3"):
+        watched.see(4, loss=math.nan, norm=math.inf, applied=False)
+
+
+@pytest.mark.parametrize(("loss", "steps"), [(0.5, LONGEST_OVERFLOW + 1), (math.nan, 4)])
+def test_ranks_that_agree_on_the_failure_report_it_once(watch: Callable[..., Watched], loss: float, steps: int) -> None:
+    watched = watch(precision="fp16", **SKIP)
+    with pytest.raises(TrainingError) as failure:
+        for step in range(1, steps + 1):
+            watched.see(step, loss=loss, norm=math.inf, applied=False)
+    assert failure.value.agreed
+    assert watched.health.skipped == steps
 
 
 # --- spikes ---

@@ -63,20 +63,22 @@ def test_requests_travel_with_the_step(monitor: Monitor, requests: Requests) -> 
     assert reading.requests == requests
 
 
-def test_a_run_can_be_asked_to_stop_to_end_its_time_or_its_job_and_to_save() -> None:
-    assert set(WISHES) == {"stop", "time_over", "walltime", "save"}
+def test_a_run_can_be_asked_to_stop_to_end_its_time_or_its_job_and_to_save_and_told_that_a_save_failed() -> None:
+    assert set(WISHES) == {"stop", "time_over", "walltime", "save", "save_failed"}
+    assert not any(dataclasses.astuple(Requests())), "nothing is wished unasked"
 
 
 def test_the_wish_of_one_rank_is_enough(monitor: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sum over four ranks, of which one wishes: the loss is their mean, and a wish is a wish."""
-    others = torch.tensor([0.75, 0.0, 0.0, 1.0, 0.0])
+    assert WISHES == ("stop", "time_over", "walltime", "save", "save_failed")
+    others = torch.tensor([0.75, 0.0, 0.0, 1.0, 0.0, 1.0])
     monkeypatch.setattr("weather.training.monitor.sum_over_ranks", lambda shared: shared.add_(others))
     monitor.world_size = 4
     monitor.record(1, torch.tensor(1.0), result(2.0), Requests(save=True))
     reading = monitor.read()
     assert reading is not None
     assert reading.loss == 1.0
-    assert reading.requests == Requests(walltime=True, save=True)
+    assert reading.requests == Requests(walltime=True, save=True, save_failed=True)
     assert (reading.grad_norm, reading.applied) == (2.0, True), "those are the same on every rank"
 
 
@@ -120,10 +122,23 @@ def test_stopwatch_counts_earlier_starts_and_pauses_apart(monkeypatch: pytest.Mo
     clock.now += 2
     assert pause.seconds == pytest.approx(4.0)
     assert watch.total() == pytest.approx(516.0), "evaluation is part of the run's time"
-    assert watch.stretch(6, clock.now) == pytest.approx(12.0), "and not of the training's"
-    assert watch.seconds_per_step == pytest.approx(2.0)
+    assert watch.training_seconds() == pytest.approx(12.0), "and not of the training's, which is that of this start"
+    assert watch.stretch(clock.now) == pytest.approx(12.0)
     clock.now += 3
-    assert watch.stretch(1, clock.now) == pytest.approx(3.0), "a pause is taken off once"
+    assert watch.stretch(clock.now) == pytest.approx(3.0), "a pause is taken off once"
+    assert watch.training_seconds() == pytest.approx(15.0), "since the start, whatever stretches there were"
+
+
+def test_training_seconds_can_be_told_for_a_time_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    watch = Stopwatch(before=0.0)
+    with watch.pause():
+        clock.now += 4
+    clock.now += 6
+    then = clock.now
+    clock.now += 10
+    assert watch.training_seconds(then) == pytest.approx(6.0)
+    assert watch.training_seconds() == pytest.approx(16.0)
 
 
 def test_a_stretch_ends_with_its_last_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,10 +148,9 @@ def test_a_stretch_ends_with_its_last_step(monkeypatch: pytest.MonkeyPatch) -> N
     clock.now += 8
     last_step = clock.now
     clock.now += 2
-    assert watch.stretch(4, last_step) == pytest.approx(8.0)
-    assert watch.seconds_per_step == pytest.approx(2.0)
+    assert watch.stretch(last_step) == pytest.approx(8.0)
     clock.now += 1
-    assert watch.stretch(1, clock.now) == pytest.approx(3.0)
+    assert watch.stretch(clock.now) == pytest.approx(3.0)
 
 
 def test_a_pause_ends_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,9 +160,9 @@ def test_a_pause_ends_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
         clock.now += 5
         _ = 1 // 0
     clock.now += 1
-    assert watch.stretch(1, clock.now) == pytest.approx(1.0)
+    assert watch.stretch(clock.now) == pytest.approx(1.0)
 
 
 def test_a_stretch_takes_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
-    assert Stopwatch(before=0.0).stretch(0, clock.now) > 0, "rates divide by it"
+    assert Stopwatch(before=0.0).stretch(clock.now) > 0, "rates divide by it"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from weather.runtime.device import choose_device
 from weather.runtime.logs import RunLog
 from weather.runtime.ranks import Ranks
 from weather.runtime.run_folder import METRICS_FILE
+from weather.strategies.base import Strategy
 from weather.training.checkpoint import Progress
 from weather.training.monitor import Reading, Requests, Stopwatch
 from weather.training.preparation import Prepared, prepare
@@ -33,18 +35,15 @@ class WaitedFor:
 
 
 class FixedWatch(Stopwatch):
-    """A run whose every step takes the same time, and which has taken `spent` seconds."""
+    """A run that has taken `spent` seconds."""
 
-    def __init__(self, spent: float, per_step: float) -> None:
+    def __init__(self, spent: float) -> None:
         super().__init__(before=0.0)
-        self.spent, self.per_step = spent, per_step
+        self.spent = spent
+        self.began = self._began = 1000.0  # round, so that seconds since are exact
 
     def total(self) -> float:
         return self.spent
-
-    def stretch(self, steps: int, until: float) -> float:
-        self.seconds_per_step = self.per_step
-        return steps * self.per_step
 
 
 @dataclass
@@ -56,11 +55,16 @@ class Told:
     watch: FixedWatch
     folder: Path
     capsys: pytest.CaptureFixture[str]
+    per_step: float
+
+    def reading(self, step: int) -> Reading:
+        """A step of a run whose every step takes the same time."""
+        return Reading(step, 0.5, 1.0, True, Requests(), self.watch.began + step * self.per_step)
 
     def step(self, step: int) -> tuple[dict[str, Any], str]:
         """The record and the line of a step."""
         self.capsys.readouterr()
-        self.reporter.step(Reading(step, 0.5, 1.0, True, Requests(), 0.0))
+        self.reporter.step(self.reading(step))
         return self.events("train")[-1], self.capsys.readouterr().out.splitlines()[-1]
 
     def events(self, event: str) -> list[dict[str, Any]]:
@@ -90,10 +94,11 @@ def report(
         log = RunLog(tmp_path, prepared.config, speaks=True)
         log.open(0)
         logs.append(log)
-        watch = FixedWatch(spent, per_step)
+        watch = FixedWatch(spent)
         device = choose_device("cpu", "fp32", Ranks())
         loader = cast(BatchLoader, WaitedFor())
-        return Told(Reporter(log, prepared, device, Ranks(), watch, loader), prepared, watch, tmp_path, capsys)
+        reporter = Reporter(log, prepared, device, Ranks(), watch, loader)
+        return Told(reporter, prepared, watch, tmp_path, capsys, per_step)
 
     yield make
     for log in logs:
@@ -173,13 +178,38 @@ def test_a_tenth_too_little_time_is_within_the_error_of_the_estimate(
 
 
 def test_speed_and_remaining_time_are_of_the_steps_since_the_last_line(report: Callable[..., Told]) -> None:
-    told = report(log_frequency=10, per_step=3.0)
-    told.step(10)
-    record, _ = told.step(20)
+    told = report(log_frequency=10, per_step=1.0)
+    record, _ = told.step(10)
+    assert record["samples_per_second"] == pytest.approx(4 / 1.0)
+    assert record["seconds_left"] == 90 * 1.0
+    told.reporter.step(Reading(20, 0.5, 1.0, True, Requests(), told.watch.began + 10 * 1.0 + 10 * 3.0))
+    record = told.events("train")[-1]
     assert record["samples_per_second"] == pytest.approx(4 / 3.0)
     assert record["seconds_left"] == 80 * 3.0
-    told.reporter.step(Reading(21, 0.5, 1.0, True, Requests(), 0.0))
+    told.reporter.step(told.reading(21))
     assert [record["step"] for record in told.events("train")] == [10, 20]
+
+
+# --- the start ---
+
+
+class Named:
+    """As much of a strategy as a report asks for."""
+
+    name, model = "single", None
+
+
+@pytest.mark.parametrize(("left", "told_as"), [(None, None), (5400.4, "1:30:00"), (59.0, "0:00:59")])
+def test_the_start_says_when_the_job_ends(
+    report: Callable[..., Told], monkeypatch: pytest.MonkeyPatch, left: float | None, told_as: str | None
+) -> None:
+    told = report()
+    monkeypatch.setattr(time, "monotonic", lambda: 7000.0)
+    deadline = None if left is None else 7000.0 + left
+    told.reporter.start(Progress(), None, cast(Strategy, Named()), deadline)
+    lines = [line for line in told.capsys.readouterr().out.splitlines() if "job" in line]
+    assert lines == [f"this job ends in {told_as}; the run saves and stops before"] * (told_as is not None)
+    assert [record["step"] for record in told.events("start")] == [0]
 
 
 # --- gradients ---

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from weather.benchmarks.timing import share, take_turns
+from weather.benchmarks.workload import Workload
 from weather.config.wrapper import ConfigWrapper
 from weather.model.attention import attend
 from weather.model.transformer import WeatherTransformer

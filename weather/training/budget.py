@@ -25,6 +25,11 @@ class RunLength:
     reason: str
     flops_per_step: int
 
+    def checkpoint_name(self, step: int) -> str:
+        """Folder of the checkpoint after `step` steps: ``checkpoint_epoch_5`` at an epoch's end, else by step."""
+        epoch, within = divmod(step, self.steps_per_epoch)
+        return f"checkpoint_step_{step}" if within else f"checkpoint_epoch_{epoch}"
+
 
 def plan_run(section: TrainingSection, samples: int, train_flops_per_sample: int) -> RunLength:
     """Derive the number of steps; the schedule then ends exactly there.

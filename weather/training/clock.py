@@ -61,7 +61,7 @@ class Clock:
         reserve = 2 * self.step_seconds + self.evaluation_seconds * (1 + evaluation_near) + save * (1 + save_near)
         return Requests(
             time_over=budget is not None and self.watch.total() + reserve > budget * 3600,
-            walltime=self._walltime_near(evaluation_near, save_near),
+            walltime=self.walltime_near(evaluation_near=evaluation_near, save_near=save_near),
             save=minutes > 0 and time.monotonic() - self._last_save >= minutes * 60,
         )
 
@@ -80,7 +80,8 @@ class Clock:
             self._steps.append(training - self._step_began)
         self._step_began = training
 
-    def _walltime_near(self, evaluation_near: bool, save_near: bool) -> bool:
+    def walltime_near(self, *, evaluation_near: bool, save_near: bool) -> bool:
+        """Whether it is time to save and leave; the arguments are those of `requests`."""
         if self.deadline is None:
             return False
         coming = (self.evaluation_seconds or self._unknown) * evaluation_near + self.seconds_to_save() * save_near

@@ -30,7 +30,6 @@ class Health:
         prepared: the run.
         log: takes the events.
         checkpoints: folder of the run's checkpoints.
-        global_batch: sample positions of a step (from 0).
         skipped: steps skipped before this start.
     """
 
@@ -39,17 +38,15 @@ class Health:
         prepared: Prepared,
         log: RunLog,
         checkpoints: Path,
-        global_batch: Callable[[int], np.ndarray],
         skipped: int,
     ) -> None:
         self.prepared, self.log, self.checkpoints = prepared, log, checkpoints
-        self.global_batch = global_batch
         self.skipped = skipped
         self.skips = prepared.config.training.on_nonfinite == "skip"
         self.scales = prepared.config.training.precision == "fp16"
         self.limit = prepared.config.training.max_nonfinite_steps
         self.spikes = SpikeDetector(prepared.config.training.spike_sigma)
-        self._in_a_row = 0
+        self._overflows = self._nonfinite = 0  # in a row
 
     def examine(self, reading: Reading) -> None:
         """Take in the outcome of a step; all ranks call it with the same reading.
@@ -60,12 +57,14 @@ class Health:
         """
         loss_counts = not (self.skips and not reading.applied)
         if loss_counts and not reading.finite:
-            batch = self.global_batch(reading.step - 1)
+            batch = self.prepared.global_batch(reading.step - 1)
             on_first_rank(lambda: explain_nonfinite(reading, self.prepared, batch, self.checkpoints))
-        if reading.applied:
-            self._in_a_row = 0
-        else:
-            self._skipped(reading)
+        overflow = not reading.applied and self.scales and (math.isfinite(reading.loss) or not self.skips)
+        self._overflows = self._overflows + 1 if overflow else 0
+        self._nonfinite = self._nonfinite + 1 if not reading.applied and not overflow else 0
+        if not reading.applied:
+            self.skipped += 1
+            (self._record_overflow if overflow else self._record_nonfinite)(reading)
         spike = self.spikes.see(reading.loss)
         if spike is not None:
             self.log.event("spike", step=reading.step, **spike.__dict__)
@@ -74,19 +73,17 @@ class Health:
                 f"above the last steps' mean {spike.mean:.4g}"
             )
 
-    def _skipped(self, reading: Reading) -> None:
-        self.skipped += 1
-        self._in_a_row += 1
-        if self.scales and (math.isfinite(reading.loss) or not self.skips):
-            self.log.event("skipped", step=reading.step, cause="overflow of loss scaling", skipped=self.skipped)
-            if self._in_a_row > LONGEST_OVERFLOW:
-                raise _agreed(
-                    f"{self._in_a_row} steps in a row were skipped up to step {reading.step}",
-                    rule="fp16 gradients overflow at every loss scale, so the gradient itself is not finite",
-                    fix="use bf16 or fp32, or lower training.learning_rate",
-                )
-            return
-        batch = self.global_batch(reading.step - 1)
+    def _record_overflow(self, reading: Reading) -> None:
+        self.log.event("skipped", step=reading.step, cause="overflow of loss scaling", skipped=self.skipped)
+        if self._overflows > LONGEST_OVERFLOW:
+            raise _agreed(
+                f"{self._overflows} steps in a row were skipped up to step {reading.step}",
+                rule="fp16 gradients overflow at every loss scale, so the gradient itself is not finite",
+                fix="use bf16 or fp32, or lower training.learning_rate",
+            )
+
+    def _record_nonfinite(self, reading: Reading) -> None:
+        batch = self.prepared.global_batch(reading.step - 1)
         on_first_rank(lambda: refuse_nonfinite_data(self.prepared, batch))
         values = {"loss": reading.loss, "grad_norm": reading.grad_norm}
         numbers = {name: value if math.isfinite(value) else None for name, value in values.items()}
@@ -96,11 +93,11 @@ class Health:
         )
         self.log.say(
             f"warning: step {reading.step} was left out (loss {reading.loss}, gradient norm {reading.grad_norm}): "
-            f"{self._in_a_row} in a row, {self.skipped} in all; {samples}"
+            f"{self._nonfinite} in a row, {self.skipped} in all; {samples}"
         )
-        if self._in_a_row > self.limit:
+        if self._nonfinite > self.limit:
             raise _agreed(
-                f"{self._in_a_row} steps in a row were not finite up to step {reading.step}",
+                f"{self._nonfinite} steps in a row were not finite up to step {reading.step}",
                 rule=f"training.max_nonfinite_steps = {self.limit}; the data are finite",
                 fix="lower training.learning_rate, lengthen warmup_steps, or set model.qk_norm",
             )

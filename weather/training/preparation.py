@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 from weather.config.wrapper import ConfigWrapper
 from weather.data.archive import Archive, open_archive
 from weather.data.loader import Samples, check_finite, sampled_states
+from weather.data.order import global_batch, rank_share
 from weather.data.reader import StateReader
 from weather.errors import ConfigError
 from weather.model.flops import ModelCost, model_cost
@@ -50,6 +52,17 @@ class Prepared:
     cost: ModelCost
     length: RunLength
     warnings: tuple[str, ...]
+
+    def global_batch(self, step: int) -> np.ndarray:
+        """Positions in the training samples of optimizer step `step` (from 0), [batch size]."""
+        section = self.config.training
+        return global_batch(step, seed=section.seed, samples=len(self.training), batch_size=section.batch_size)
+
+    def order(self, first_step: int, *, rank: int, world_size: int, micro_batch_size: int) -> Iterator[np.ndarray]:
+        """Positions of one rank's micro-batches, from a step (from 0) to the end of the run."""
+        for step in range(first_step, self.length.total_steps):
+            batch = self.global_batch(step)
+            yield from rank_share(batch, rank=rank, world_size=world_size, micro_batch_size=micro_batch_size)
 
     def identity(self) -> dict[str, Any]:
         """What the weights and a step number mean, as far as the archive decides it; kept in every checkpoint."""

@@ -6,14 +6,12 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 
 from weather.config.wrapper import ConfigWrapper
 from weather.data.loader import Batch
-from weather.data.order import global_batch, rank_share
 from weather.errors import DataError, LaunchError, TrainingError
-from weather.runtime.collectives import on_first_rank, start_process_group
+from weather.runtime.collectives import gather_from_ranks, on_first_rank, start_process_group
 from weather.runtime.device import choose_device
 from weather.runtime.logs import RunLog
 from weather.runtime.ranks import find_ranks
@@ -92,6 +90,12 @@ class WeatherTrainer:
         self.resume_point = find_resume_point(self.store.folder, self.folder, resume, self.prepared)
         self.progress = self.resume_point.progress if self.resume_point else Progress()
         self.strategy = strategy_class(self.config, self.device, self.ranks)
+        self.facts = {
+            "config": self.config.to_dict(),
+            "samples": self.prepared.identity(),
+            "strategy": self.strategy.name,
+            "world_size": self.ranks.world_size,
+        }
         self.log = RunLog(self.folder, self.config, speaks=self.ranks.first)
         self.deadline = find_deadline() if deadline is None else deadline
         self.stop_reason: str | None = None
@@ -146,18 +150,22 @@ class WeatherTrainer:
         self.watch = Stopwatch(self.progress.seconds)
         self.reporter = Reporter(self.log, self.prepared, self.device, self.ranks, self.watch, self.run.loader)
         self.clock = Clock(self.config.training, self.watch, self.deadline, self.store.seconds_to_save)
-        self.health = Health(
-            self.prepared, self.log, self.store.folder, self._global_batch, skipped=self.progress.skipped
-        )
+        self.health = Health(self.prepared, self.log, self.store.folder, skipped=self.progress.skipped)
         self.reporter.start(self.progress, self.resume_point, self.strategy, self.deadline)
 
     def _loop(self, signals: StopSignals) -> None:
         """Step by step to the end of the run or to an agreed stop."""
-        batches = self.run.loader.batches(self._order())
+        order = self.prepared.order(
+            self.progress.step,
+            rank=self.strategy.data_rank,
+            world_size=self.strategy.data_size,
+            micro_batch_size=self.run.plan.micro_batch,
+        )
+        batches = self.run.loader.batches(order)
         self.strategy.module.train()
         first = self.evaluated_step = self.saved_step = self.progress.step
         self.save_requested = False
-        if first and self.progress.validation_loss is None and due(first, self.config.training, self.length)[0]:
+        if self._evaluation_is_missing(signals):
             self._evaluate()
         while self.progress.step < self.length.total_steps and self.stop_reason is None:
             step = self.progress.step
@@ -186,21 +194,6 @@ class WeatherTrainer:
                 self.strategy.backward(loss)
             total += loss.detach()
         return total / self.run.plan.accumulation
-
-    def _order(self) -> Iterator[np.ndarray]:
-        """Sample positions of this rank's micro-batches, from the next step to the end of the run."""
-        for step in range(self.progress.step, self.length.total_steps):
-            yield from rank_share(
-                self._global_batch(step),
-                rank=self.strategy.data_rank,
-                world_size=self.strategy.data_size,
-                micro_batch_size=self.run.plan.micro_batch,
-            )
-
-    def _global_batch(self, step: int) -> np.ndarray:
-        section = self.config.training
-        samples = len(self.prepared.training)
-        return global_batch(step, seed=section.seed, samples=samples, batch_size=section.batch_size)
 
     def _advance(self) -> None:
         step = self.progress.step + 1
@@ -244,11 +237,20 @@ class WeatherTrainer:
 
     def _evaluate_and_save_if_due(self) -> None:
         evaluate, save = due(self.progress.step, self.config.training, self.length)
+        if evaluate:
+            self._judge(self.monitor.read())
         # A job that is about to be ended has no time for it: the next start evaluates.
         if evaluate and (self.stop_reason not in RESUMABLE or self.progress.step == self.length.total_steps):
             self._evaluate()
         if save or self.save_requested:
             self._save()
+
+    def _evaluation_is_missing(self, signals: StopSignals) -> bool:
+        """Whether the run resumes where a stop has left out an evaluation, and is not to stop at once again."""
+        if self.progress.validation_loss is not None or not due(self.progress.step, self.config.training, self.length)[0]:
+            return False
+        ending = signals.received is not None or self.clock.walltime_near(evaluation_near=True, save_near=False)
+        return self.progress.step > 0 and not any(gather_from_ranks(ending))
 
     def _evaluate(self) -> None:
         """Scores on the validation split, of the averaged weights if there are."""
@@ -270,16 +272,9 @@ class WeatherTrainer:
             ended=ended,
             skipped=self.health.skipped,
         )
-        epoch, within = divmod(self.progress.step, self.length.steps_per_epoch)
-        name = f"checkpoint_step_{self.progress.step}" if within else f"checkpoint_epoch_{epoch}"
-        facts = {
-            "config": self.config.to_dict(),
-            "samples": self.prepared.identity(),
-            "strategy": self.strategy.name,
-            "world_size": self.ranks.world_size,
-        }
         with self.watch.pause():
-            self.store.save(name, self.run.state, self.progress, facts)
+            name = self.length.checkpoint_name(self.progress.step)
+            self.store.save(name, self.run.state, self.progress, self.facts)
         self.saved_step, self.save_requested = self.progress.step, False
         self.clock.saved()
 
