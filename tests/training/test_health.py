@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from weather.runtime.logs import RunLog
 from weather.runtime.run_folder import METRICS_FILE
 from weather.training.health import LONGEST_OVERFLOW, Health
 from weather.training.monitor import Reading, Requests
-from weather.training.preparation import prepare
+from weather.training.preparation import Prepared, prepare
 
 BATCH = np.array([3, 0, 5, 1])
 
@@ -64,12 +65,13 @@ def watch(written: WrittenArchive, tmp_path: Path) -> Iterator[Callable[..., Wat
         logs[-1].open(0)
         asked_for: list[int] = []
 
-        def global_batch(step: int) -> np.ndarray:
-            asked_for.append(step)
-            return BATCH
+        class OneBatch(Prepared):
+            def global_batch(self, step: int) -> np.ndarray:
+                asked_for.append(step)
+                return BATCH
 
-        health = Health(prepared, logs[-1], tmp_path / "checkpoints", global_batch, skipped)
-        return Watched(health, tmp_path, asked_for)
+        run = OneBatch(**{field.name: getattr(prepared, field.name) for field in dataclasses.fields(Prepared)})
+        return Watched(Health(run, logs[-1], tmp_path / "checkpoints", skipped), tmp_path, asked_for)
 
     yield make
     for log in logs:

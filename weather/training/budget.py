@@ -64,3 +64,9 @@ def due(step: int, section: TrainingSection, length: RunLength) -> tuple[bool, b
     save = within == 0 and section.save_frequency > 0 and epoch % section.save_frequency == 0
     save |= section.save_every_steps > 0 and step % section.save_every_steps == 0
     return evaluate or last, save or last
+
+
+def due_soon(step: int, section: TrainingSection, length: RunLength) -> tuple[bool, bool]:
+    """The same for any step that is made before a wish of step `step` is read."""
+    plans = [due(near, section, length) for near in range(step, min(step + 2, length.total_steps) + 1)]
+    return any(evaluate for evaluate, _ in plans), any(save for _, save in plans)

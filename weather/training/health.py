@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
-
-import numpy as np
 
 from weather.errors import TrainingError
 from weather.runtime.collectives import on_first_rank

@@ -22,7 +22,7 @@ from weather.runtime.walltime import find_deadline
 from weather.strategies import find_strategy
 from weather.strategies.inspection import gradient_problems
 from weather.training.assembly import assemble
-from weather.training.budget import due
+from weather.training.budget import due, due_soon
 from weather.training.checkpoint import Progress
 from weather.training.checkpoint_store import CheckpointStore
 from weather.training.clock import Clock
@@ -211,10 +211,7 @@ class WeatherTrainer:
         """What this rank wants; only rank 0 looks at the clock."""
         wishes = Requests()
         if self.ranks.first:
-            # Those steps are made before the answer is read.
-            coming = range(self.progress.step, min(self.progress.step + 2, self.length.total_steps) + 1)
-            plans = [due(step, self.config.training, self.length) for step in coming]
-            evaluate, save = (any(plan) for plan in zip(*plans, strict=True))
+            evaluate, save = due_soon(self.progress.step, self.config.training, self.length)
             wishes = self.clock.requests(evaluation_near=evaluate, save_near=save)
         return dataclasses.replace(wishes, stop=signals.received is not None, save_failed=self.store.failed)
 
@@ -247,7 +244,10 @@ class WeatherTrainer:
 
     def _evaluation_is_missing(self, signals: StopSignals) -> bool:
         """Whether the run resumes where a stop has left out an evaluation, and is not to stop at once again."""
-        if self.progress.validation_loss is not None or not due(self.progress.step, self.config.training, self.length)[0]:
+        if (
+            self.progress.validation_loss is not None
+            or not due(self.progress.step, self.config.training, self.length)[0]
+        ):
             return False
         ending = signals.received is not None or self.clock.walltime_near(evaluation_near=True, save_near=False)
         return self.progress.step > 0 and not any(gather_from_ranks(ending))
