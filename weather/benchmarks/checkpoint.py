@@ -42,17 +42,13 @@ def measure_checkpoint(
     workload = Workload(config, chosen, batch)
     our = workload.our_step("single", Ranks())
 
-    def train(seconds: float) -> int:
-        """Steps that fit into so many seconds."""
+    def step() -> float:
+        """Train a step; gives the time at its end."""
+        our.step()
         wait_for(chosen.torch_device)
-        until, steps = time.monotonic() + seconds, 0
-        while time.monotonic() < until:
-            our.step()
-            wait_for(chosen.torch_device)
-            steps += 1
-        return steps
+        return time.monotonic()
 
-    train(0.0)  # AdamW makes its moments in the first step
+    step()  # the first one warms up
     with tempfile.TemporaryDirectory(dir=folder) as place:
         background = CheckpointStore(Path(place) / "background", 1)
         foreground = CheckpointStore(Path(place) / "foreground", 1, asynchronous=False)
@@ -69,15 +65,20 @@ def measure_checkpoint(
             waited.append(saving.stall_seconds)
             rates.append(done.bytes / saving.stall_seconds)
             disk.append(done.bytes / write_with_dd(Path(place) / "plain", done.bytes))
-            # Twice as long as it takes alone, for the training slows it down as well.
-            span = max(1.0, 2 * saving.stall_seconds)
-            pace = train(span) / span
-            began = time.monotonic()
+            # At least as long as the save will take beside the training, which it shares the processor with.
+            span = max(2.0, 3 * saving.stall_seconds)
+            began = now = step()
+            plain_steps = 0
+            while now - began < span:
+                now, plain_steps = step(), plain_steps + 1
+            seconds_per_step = (now - began) / plain_steps
+            began = now = time.monotonic()
             stalls.append(save(background, turn).stall_seconds)
-            steps = 0
-            while not background.finished() or time.monotonic() - began < span:
-                steps += train(0.0) or 1
-            lost.append(time.monotonic() - began - steps / pace)
+            steps, complete = 0, False
+            while not complete or now - began < span:
+                now, steps = step(), steps + 1
+                complete = complete or bool(background.finished())
+            lost.append(now - began - steps * seconds_per_step)
     size = statistics.median(rates) * statistics.median(waited)
     return {
         "config": str(config.experiment.name),
