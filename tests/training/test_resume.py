@@ -70,12 +70,18 @@ def test_without_checkpoints_a_run_starts(tmp_path: Path) -> None:
     assert resumed_step(tmp_path / "nowhere") is None
 
 
-def test_auto_takes_the_newest_complete_one(tmp_path: Path) -> None:
+def test_auto_takes_the_newest_complete_one_and_names_the_incomplete(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for step in (9, 10, 11):
         path = save(tmp_path, step)
     assert resumed_step(tmp_path) == 11
+    assert capsys.readouterr().err == ""
     (path / MARKER).unlink()
-    assert resumed_step(tmp_path) == 10
+    found = resume_point(tmp_path)
+    assert found is not None and found.progress.step == 10
+    assert f"{path}: not a complete checkpoint" in capsys.readouterr().err
+    assert "It is passed over" in found.passed_over[0]
 
 
 def test_a_run_whose_checkpoints_are_gone_does_not_start_over(tmp_path: Path) -> None:

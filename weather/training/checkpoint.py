@@ -33,7 +33,8 @@ STATE_FILE = "state.json"
 TEMPORARY = ".partial"
 REPLACED = ".replaced"
 DAMAGED = ".damaged"
-OWN_NAME = re.compile(rf"checkpoint_(epoch|step)_\d+({re.escape(TEMPORARY)}|{re.escape(REPLACED)})?")
+FINAL_NAME = re.compile(r"checkpoint_(epoch|step)_\d+")
+OWN_NAME = re.compile(rf"{FINAL_NAME.pattern}({re.escape(TEMPORARY)}|{re.escape(REPLACED)})?")
 DAMAGED_NAME = re.compile(rf"{OWN_NAME.pattern}{re.escape(DAMAGED)}(\.\d+)?")
 
 # One process without a process group is a normal way to run, and the save may not touch this list from its thread.

@@ -14,11 +14,14 @@ from weather.runtime.run_folder import METRICS_FILE
 from weather.training.budget import RunLength
 from weather.training.checkpoint import (
     DAMAGED_NAME,
+    FINAL_NAME,
+    MARKER,
     Checkpoint,
     DamagedCheckpoint,
     Found,
     Progress,
     find_checkpoints,
+    not_complete,
     read_checkpoint,
     set_aside,
 )
@@ -42,7 +45,7 @@ def find_resume_point(folder: Path, run: Path, resume: str, prepared: Prepared) 
             mean something else; records of checkpoints that are not there; none that is not damaged; a file that
             cannot be read.
     """
-    passed_over: list[str] = []
+    passed_over: list[str] = [] if resume == "never" else on_first_rank(lambda: _name_incomplete_ones(folder))
     while True:
         found, named = on_first_rank(lambda: _candidate(folder, run, resume))
         if found is None:
@@ -101,6 +104,16 @@ def _candidate(folder: Path, run: Path, resume: str) -> tuple[Found | None, bool
             fix="give another experiment.name, or move them away",
         )
     return Found(chosen.path, chosen.progress.step, chosen), True
+
+
+def _name_incomplete_ones(folder: Path) -> list[str]:
+    """Lines about what has a checkpoint's name but no marker: its save, or its removal, was cut short."""
+    lines = []
+    for path in sorted(folder.glob("checkpoint_*")):
+        if FINAL_NAME.fullmatch(path.name) and not (path / MARKER).exists():
+            lines.append(f"{not_complete(path)} It is passed over, and the next save clears it away.")
+            print(f"warning: {lines[-1]}", file=sys.stderr)
+    return lines
 
 
 def _put_away(path: Path, problem: CheckpointError) -> str:
