@@ -15,7 +15,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m weather.checkpoint",
         description="Look at, verify, export and remove checkpoints.",
         epilog="PATH is a run's folder (runs/local), a folder of checkpoints, or one checkpoint. Example: "
-        "python -m weather.checkpoint export checkpoints/local/checkpoint_epoch_5 local.pt",
+        "python -m weather.checkpoint export checkpoints/local/checkpoint_epoch_10 local.pt",
         allow_abbrev=False,
     )
     actions = arguments.add_subparsers(dest="action", required=True, metavar="list | verify | export | prune")

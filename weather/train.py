@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--walltime",
         metavar="TIME",
-        help="save and stop in time for this job to end: hours, MM:SS, H:MM:SS or D-HH:MM:SS from now; "
+        help="save and stop in time for this job to end: hours, H:MM:SS or D-HH:MM:SS from now; "
         "under SLURM the end of the job is known (SLURM_JOB_END_TIME)",
     )
     add(

@@ -64,7 +64,7 @@ def test_a_second_interrupt_leaves_at_once(workplace: Workplace) -> None:
 
 def test_walltime_saves_in_time(workplace: Workplace) -> None:
     began = time.monotonic()
-    process = workplace.start("walled", "epochs=100000", options=("--walltime", "0:20"))
+    process = workplace.start("walled", "epochs=100000", options=("--walltime", "0:00:20"))
     output, _ = process.communicate(timeout=60)
     assert time.monotonic() - began < 20
     assert process.returncode == 75, output

@@ -237,7 +237,7 @@ def test_deepspeed_itself(monkeypatch: pytest.MonkeyPatch, version: str | None, 
         return version
 
     monkeypatch.setattr(deepspeed_package.importlib.metadata, "version", find)
-    with pytest.raises(ConfigError, match="pip install 'weather\\[deepspeed\\]'") as caught:
+    with pytest.raises(ConfigError, match="pip install 'deepspeed>=0.19,<0.20'") as caught:
         require_deepspeed()
     assert what in str(caught.value)
 

@@ -307,3 +307,21 @@ def test_no_minutes_between_saves_means_none(make: Callable[..., Clock], clock_t
     clock = make(save_every_minutes=0.0)
     clock_time.now += 1e6
     assert not asked(clock).save
+
+
+def test_a_job_that_must_leave_in_time_saves_early_once(
+    make: Callable[..., Clock], clock_time: Time, saves: Saves
+) -> None:
+    """Nobody knows yet how long a save takes; a run without a deadline, or that knows it, does not."""
+    clock = make(7200.0)
+    assert not asked(clock).save
+    take_steps(clock, clock_time, 1.0, 1.0)
+    assert asked(clock).save
+    clock.saved()
+    assert not asked(clock).save
+    known, free = make(7200.0), make()
+    take_steps(free, clock_time, 1.0, 1.0, 1.0)
+    assert not asked(free).save
+    saves.seconds = 3.0
+    take_steps(known, clock_time, 1.0, 1.0, 1.0)
+    assert not asked(known).save

@@ -245,8 +245,12 @@ def test_a_run_that_its_time_budget_ended_has_ended() -> None:
     assert end(progress, hours=1.0, hours_before=1.0) == "time_budget"
 
 
-@pytest.mark.parametrize("hours", [2.0, 0.5, None])
-def test_another_time_budget_lets_it_go_on(hours: float | None) -> None:
+def test_a_smaller_time_budget_is_spent_as_well() -> None:
+    assert end(Progress(step=7, seconds=3500.0, ended="time_budget"), hours=0.5, hours_before=1.0) == "time_budget"
+
+
+@pytest.mark.parametrize("hours", [2.0, None])
+def test_a_larger_time_budget_or_none_lets_it_go_on(hours: float | None) -> None:
     assert end(Progress(step=7, seconds=3500.0, ended="time_budget"), hours=hours, hours_before=1.0) is None
 
 

@@ -49,7 +49,7 @@ def flash_attn_obstacle(device_type: str, compute_dtype: torch.dtype, head_dim: 
         importlib.import_module("flash_attn")
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and error.name == "flash_attn":
-            return "the package flash-attn is not installed (pip install 'weather[flash]')"
+            return "the package flash-attn is not installed (pip install flash-attn)"
         # Built for another torch or driver: an undefined symbol, a missing library.
         return f"the package flash-attn does not import ({error})"
     return ""

@@ -16,24 +16,23 @@ END_TIME_VARIABLE = "SLURM_JOB_END_TIME"  # seconds since 1970, set by SLURM 22.
 
 
 def parse_walltime(text: str) -> float:
-    """Seconds from hours (``1.5``), ``MM:SS``, ``H:MM:SS``, or with days ``D-HH``, ``D-HH:MM``, ``D-HH:MM:SS``.
+    """Seconds from hours (``1.5``), ``H:MM:SS``, or with days ``D-HH``, ``D-HH:MM``, ``D-HH:MM:SS``.
 
-    All but the first are SLURM's.
+    All but the first are SLURM's. SLURM also reads ``2:00`` as two minutes, which many take for two hours: refused.
 
     Raises:
         ConfigError: it is none of these, or not more than 0.
     """
     days, dash, clock = text.strip().rpartition("-")
     seconds = 0.0
-    if re.fullmatch(r"(\d+:){0,2}(\d+(\.\d*)?|\.\d+)", clock) and (not dash or days.isdecimal()):
+    minutes_alone = clock.count(":") == 1 and not dash
+    if re.fullmatch(r"(\d+:){0,2}(\d+(\.\d*)?|\.\d+)", clock) and (not dash or days.isdecimal()) and not minutes_alone:
         values = [float(part) for part in clock.split(":")]
-        missing = [0.0] * (3 - len(values))
-        from_hours_on = bool(dash) or len(values) == 1
-        hours, minutes, rest = values + missing if from_hours_on else missing + values
+        hours, minutes, rest = values + [0.0] * (3 - len(values))
         seconds = float(days or 0) * 86400 + hours * 3600 + minutes * 60 + rest
     if seconds <= 0:
         raise ConfigError(
-            f"--walltime {text!r}", rule="hours such as 1.5, or MM:SS, H:MM:SS, D-HH:MM:SS as SLURM writes it, above 0"
+            f"--walltime {text!r}", rule="hours such as 1.5, or H:MM:SS, or D-HH:MM:SS as SLURM writes it, above 0"
         )
     return seconds
 

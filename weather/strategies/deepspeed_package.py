@@ -23,7 +23,7 @@ def require_deepspeed() -> None:
         ConfigError: there is none, or another.
     """
     lowest, above = DEEPSPEED_VERSIONS
-    install = "pip install 'weather[deepspeed]'"
+    install = "pip install 'deepspeed>=0.19,<0.20'"
     try:
         version = importlib.metadata.version("deepspeed")
     except importlib.metadata.PackageNotFoundError:

@@ -32,7 +32,6 @@ class FullyShardedDataParallel(Strategy):
     """
 
     name = "fsdp"
-    own_options = ("shard_size", "reshard_after_forward", "cpu_offload")
 
     @classmethod
     def validate(cls, config: ConfigWrapper, ranks: Ranks, device: Device) -> None:

@@ -68,7 +68,7 @@ def _wrong_state(strategy: Strategy) -> WeatherError | None:
                     rule="moments have the shape of their weight, in float32",
                 )
             tensors[kind, name] = found
-    finite = torch.stack([torch.isfinite(_local(tensor)).all() for tensor in tensors.values()])
+    finite = torch.stack([torch.isfinite(own_slice(tensor)).all() for tensor in tensors.values()])
     for (kind, name), good in zip(tensors, finite.tolist(), strict=True):
         if not good:
             return TrainingError(
@@ -77,7 +77,7 @@ def _wrong_state(strategy: Strategy) -> WeatherError | None:
                 fix="resume from an earlier checkpoint: --resume PATH",
             )
     for name, weight in weights.items():
-        if not torch.equal(_local(computed[name]), _local(weight).to(computed[name].dtype)):
+        if not torch.equal(own_slice(computed[name]), own_slice(weight).to(computed[name].dtype)):
             return TrainingError(
                 f"the model computes with another '{name}' than the optimizer steps",
                 rule="after a resume both come from the checkpoint",
@@ -93,7 +93,7 @@ def gradient_problems(strategy: Strategy) -> dict[str, str]:
     """
     names, facts = [], []
     for name, gradient in strategy.gradients():
-        piece = None if gradient is None else _local(gradient)
+        piece = None if gradient is None else own_slice(gradient)
         names.append(name)
         present = torch.zeros(3, device=strategy.device.torch_device)
         if piece is not None:
@@ -111,8 +111,8 @@ def gradient_problems(strategy: Strategy) -> dict[str, str]:
     return problems
 
 
-def _local(tensor: torch.Tensor) -> torch.Tensor:
+def own_slice(tensor: torch.Tensor) -> torch.Tensor:
     """This rank's slice of a sharded tensor; any other as it is."""
     from torch.distributed.tensor import DTensor
 
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    return (tensor.to_local() if isinstance(tensor, DTensor) else tensor).detach()

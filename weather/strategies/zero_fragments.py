@@ -10,7 +10,7 @@ as they are in DeepSpeed 0.19 (`DEEPSPEED_VERSIONS`; setup.cfg pins the same ran
   `get_local_fp32_grad_for_param`, `_partition_all_parameters`, `_reassign_or_swap_out_partitioned_parameters`,
   `persistent_parameters`; `parameter.ds_id, ds_numel, ds_shape, ds_tensor, ds_status, all_gather`.
 - All three: `optimizer` (ours), `overflow`, `clip_grad`; `loss_scaler` with `cur_scale`, `cur_iter`,
-  `last_overflow_iter`, `scale_window`, `raise_error_at_min_scale` under fp16.
+  `last_overflow_iter`, `scale_window`, `scale_factor`, `raise_error_at_min_scale` under fp16.
 """
 
 from __future__ import annotations
@@ -123,9 +123,12 @@ class ShardedWeights(ShardedStates):
 def loss_scale(optimizer: Any) -> dict[str, torch.Tensor]:
     """DeepSpeed's dynamic loss scale, and the steps since it last changed, as `torch.amp.GradScaler` calls them."""
     scaler = optimizer.loss_scaler
-    steps = (scaler.cur_iter - scaler.last_overflow_iter - 1) % scaler.scale_window
+    good = scaler.cur_iter - scaler.last_overflow_iter - 1
+    steps = good % scaler.scale_window
+    # DeepSpeed raises the scale a step later than GradScaler; a resume must not miss it.
+    due = scaler.scale_factor if good > 0 and steps == 0 else 1.0
     return {
-        "scaler.scale": torch.tensor(float(scaler.cur_scale)),
+        "scaler.scale": torch.tensor(float(scaler.cur_scale) * due),
         "scaler.growth_tracker": torch.tensor(steps, dtype=torch.int32),
     }
 

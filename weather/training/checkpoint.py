@@ -55,6 +55,7 @@ class Progress:
         validation_loss: of these very weights, or None if they were not evaluated.
         ended: why the run ended here, if it did before all its steps.
         skipped: of the steps, those that changed no weight because their gradient was not finite.
+        save_seconds: what the save before this one took, 0 if there was none.
     """
 
     step: int = 0
@@ -65,6 +66,7 @@ class Progress:
     validation_loss: float | None = None
     ended: str | None = None
     skipped: int = 0
+    save_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

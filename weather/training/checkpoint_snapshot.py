@@ -10,6 +10,8 @@ import torch
 import torch.distributed as dist
 from torch.distributed.tensor import DTensor
 
+from weather.strategies.inspection import own_slice
+
 
 class Snapshot:
     """Copies tensors to host memory that is kept from one save to the next; pinned where a GPU copies into it."""
@@ -29,7 +31,7 @@ class Snapshot:
         return dict(self._buffers)
 
     def _copy(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
-        live = _local(tensor)
+        live = own_slice(tensor)
         kept = self._buffers.get(name)
         if kept is None or not _alike(kept, tensor):
             buffer = torch.empty(live.shape, dtype=live.dtype, pin_memory=live.device.type == "cuda")
@@ -37,7 +39,7 @@ class Snapshot:
             if isinstance(tensor, DTensor):
                 kept = tensor.detach().to("cpu", copy=True)
                 kept._local_tensor = buffer  # type: ignore[attr-defined] # its own is not pinned
-        _local(kept).copy_(live, non_blocking=live.device.type == "cuda")
+        own_slice(kept).copy_(live, non_blocking=live.device.type == "cuda")
         return kept
 
 
@@ -65,15 +67,11 @@ def own_share(state: Mapping[str, torch.Tensor], group: dist.ProcessGroup | None
     return {name: tensor for name, tensor in state.items() if name not in others}
 
 
-def _local(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.to_local().detach() if isinstance(tensor, DTensor) else tensor.detach()
-
-
 def _alike(kept: torch.Tensor, tensor: torch.Tensor) -> bool:
     if isinstance(tensor, DTensor) and isinstance(kept, DTensor):
         if kept.placements != tensor.placements or kept.device_mesh != tensor.device_mesh:
             return False
     elif isinstance(tensor, DTensor) or isinstance(kept, DTensor):
         return False
-    ours, theirs = _local(kept), _local(tensor)
+    ours, theirs = own_slice(kept), own_slice(tensor)
     return ours.shape == theirs.shape and ours.dtype == theirs.dtype

@@ -22,13 +22,14 @@ import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 
-from weather.errors import CheckpointError
+from weather.errors import CheckpointError, LaunchError
 from weather.runtime.collectives import gather_from_ranks, rank_was_lost
 from weather.training.checkpoint import TEMPORARY, Progress, line_of
 from weather.training.checkpoint_commit import commit, prepare_folder, rotate
 from weather.training.checkpoint_digest import DigestingWriter, FileDigest
 from weather.training.checkpoint_snapshot import Snapshot, own_share
 
+SLOWEST_SAVE_MINUTES = 60.0  # a slow disk is no lost rank: those the training's own collectives find
 GRACE_SECONDS = 30.0  # that a save has left when the run ends with an error
 
 
@@ -56,7 +57,10 @@ class CheckpointStore:
         folder: ``<checkpoint_dir>/<experiment name>``.
         max_checkpoints: newest ones kept; 0 keeps all.
         asynchronous: whether the training goes on while a checkpoint is written.
-        timeout_minutes: after which a save gives up waiting for another rank.
+        timeout_minutes: after which a save gives up waiting for another rank, if it is more than an hour.
+
+    Raises:
+        LaunchError: the ranks cannot form a group of their own for saves.
     """
 
     def __init__(
@@ -67,14 +71,21 @@ class CheckpointStore:
         self.asynchronous = asynchronous
         self._group: dist.ProcessGroup | None = None
         if dist.is_initialized():
-            timeout = datetime.timedelta(minutes=timeout_minutes)
-            self._group = dist.new_group(backend="gloo", timeout=timeout)
+            timeout = datetime.timedelta(minutes=max(timeout_minutes, SLOWEST_SAVE_MINUTES))
+            try:
+                self._group = dist.new_group(backend="gloo", timeout=timeout)
+            except (dist.DistError, RuntimeError) as error:
+                raise LaunchError(
+                    f"the ranks cannot form a gloo group to write checkpoints with ({line_of(error)})",
+                    fix="set GLOO_SOCKET_IFNAME to the interface between the nodes",
+                ) from error
         self._snapshot = Snapshot()
         self._thread: threading.Thread | None = None
         self._saving: Saving | None = None  # since the last `wait`
         self._failure: BaseException | None = None
         self._finished: queue.SimpleQueue[Saving] = queue.SimpleQueue()
-        self._last_seconds = 0.0
+        #: What the last save took, if it is known; a run's own from an earlier start may be put here.
+        self.last_seconds = 0.0
 
     def save(
         self,
@@ -129,7 +140,7 @@ class CheckpointStore:
     def seconds_to_save(self) -> float:
         """How long a save takes that is waited for, the one under way included; by the last one, 0 before it."""
         under_way = self._thread is not None and self._thread.is_alive()
-        return self._last_seconds * (2 if under_way else 1)
+        return self.last_seconds * (2 if under_way else 1)
 
     def wait(self) -> list[Saving]:
         """Wait until the save under way is complete, and give what `finished` does. All ranks call it together.
@@ -163,7 +174,11 @@ class CheckpointStore:
         failure, self._failure = self._failure, None
         self._saving = self._thread = None
         if failure is not None and rank_was_lost(failure):
-            raise failure
+            raise LaunchError(
+                f"this rank waited in vain for another to write its part of the checkpoint ({line_of(failure)})",
+                where=saving.path,
+                fix="its own message says why, if it failed; start the same command again to go on",
+            ) from failure
         # The threads agree already on what one of them met while writing, but not on how each of them ended.
         failures = gather_from_ranks(None if failure is None else line_of(failure))
         for text in failures:
@@ -192,5 +207,5 @@ class CheckpointStore:
         except BaseException as error:  # among them DCP's own; `wait` raises it where it can be handled
             self._failure = error
             return
-        saving.seconds = self._last_seconds = time.monotonic() - began
+        saving.seconds = self.last_seconds = time.monotonic() - began
         self._finished.put(saving)

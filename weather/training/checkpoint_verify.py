@@ -13,9 +13,7 @@ from weather.training.checkpoint_digest import ALGORITHM, digest_file
 
 @dataclass(frozen=True)
 class _Fault:
-    """Attributes:
-    error: set if the file may be whole and only cannot be read now.
-    """
+    """What is wrong with a file; `error` is set if it may be whole and only cannot be read now."""
 
     file: str
     what: str

@@ -41,12 +41,13 @@ class Clock:
         self.evaluation_seconds = 0.0  # of the last one
         self._last_save = now = time.monotonic()
         self._unknown = min(UNKNOWN_SAVE_SECONDS, LARGEST_SHARE * max(0.0, (deadline or now) - now))
+        self._saved = False
         self._step_began: float | None = None
         self._steps: collections.deque[float] = collections.deque(maxlen=RECENT_STEPS)
 
     def saved(self) -> None:
         """A checkpoint was begun."""
-        self._last_save = time.monotonic()
+        self._last_save, self._saved = time.monotonic(), True
 
     def requests(self, *, evaluation_near: bool, save_near: bool) -> Requests:
         """The wishes at the end of a step.
@@ -62,8 +63,12 @@ class Clock:
         return Requests(
             time_over=budget is not None and self.watch.total() + reserve > budget * 3600,
             walltime=self.walltime_near(evaluation_near=evaluation_near, save_near=save_near),
-            save=minutes > 0 and time.monotonic() - self._last_save >= minutes * 60,
+            save=(minutes > 0 and time.monotonic() - self._last_save >= minutes * 60) or self._first_save_due(),
         )
+
+    def _first_save_due(self) -> bool:
+        """A job that must leave in time saves early once, to know how long a save takes."""
+        return self.deadline is not None and not self._saved and self.seconds_to_save() == 0 and len(self._steps) >= 2
 
     @property
     def step_seconds(self) -> float:

@@ -79,6 +79,15 @@ class Prepared:
             "standard deviations": archive.statistics.stds.tolist(),
         }
 
+    def facts(self, strategy: str, world_size: int) -> dict[str, Any]:
+        """What a checkpoint keeps of the run beside its progress."""
+        return {
+            "config": self.config.to_dict(),
+            "samples": self.identity(),
+            "strategy": strategy,
+            "world_size": world_size,
+        }
+
 
 def prepare(config: ConfigWrapper) -> Prepared:
     """Open the archive, resolve `auto`, select samples, cost the model and plan the run's length.

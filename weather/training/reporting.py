@@ -95,7 +95,9 @@ class Reporter:
                 self.log.say(f"  {key} was {before!r}, is now {now!r}")
         if deadline is not None:
             self.log.say(f"this job ends in {duration(deadline - time.monotonic())}; the run saves and stops before")
-        warnings = [*self.prepared.warnings, *(resume_point.passed_over if resume_point else ())]
+        for text in resume_point.passed_over if resume_point else ():
+            self.log.event("warning", step=progress.step, what=text)  # the console has it already
+        warnings = list(self.prepared.warnings)
         if config.training.warmup_steps >= length.total_steps:
             warnings.append(
                 f"the learning rate never reaches its peak: warmup_steps {config.training.warmup_steps} of "

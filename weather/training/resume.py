@@ -138,12 +138,13 @@ def _refuse_damaged_ones(folder: Path) -> None:
 def already_ended(
     progress: Progress, resume_point: Checkpoint | None, length: RunLength, config: ConfigWrapper
 ) -> str | None:
-    """Why there is nothing left to do, if so: all steps are made, or the same time budget has ended the run before."""
+    """Why there is nothing left to do, if so: all steps are made, or a time budget that is no larger has ended it."""
     if progress.step >= length.total_steps:
         return length.reason
     if resume_point is not None and progress.ended == "time_budget":
         granted = resume_point.config["training"]["time_budget_hours"]
-        if config.training.time_budget_hours == granted:
+        hours = config.training.time_budget_hours
+        if hours is not None and hours <= granted:
             return "time_budget"
     return None
 

@@ -89,13 +89,9 @@ class WeatherTrainer:
         on_first_rank(lambda: hold(self.locks, self.folder, self.store.folder))
         self.resume_point = find_resume_point(self.store.folder, self.folder, resume, self.prepared)
         self.progress = self.resume_point.progress if self.resume_point else Progress()
+        self.store.last_seconds = self.progress.save_seconds
         self.strategy = strategy_class(self.config, self.device, self.ranks)
-        self.facts = {
-            "config": self.config.to_dict(),
-            "samples": self.prepared.identity(),
-            "strategy": self.strategy.name,
-            "world_size": self.ranks.world_size,
-        }
+        self.facts = self.prepared.facts(self.strategy.name, self.ranks.world_size)
         self.log = RunLog(self.folder, self.config, speaks=self.ranks.first)
         self.deadline = find_deadline() if deadline is None else deadline
         self.stop_reason: str | None = None
@@ -167,6 +163,7 @@ class WeatherTrainer:
         self.save_requested = False
         if self._evaluation_is_missing(signals):
             self._evaluate()
+            self._save()  # in place of the one without a loss, which could never be the best
         while self.progress.step < self.length.total_steps and self.stop_reason is None:
             step = self.progress.step
             seed_step(self.config.training.seed, step, self.ranks.rank)
@@ -271,6 +268,7 @@ class WeatherTrainer:
             validation_loss=self.progress.validation_loss if evaluated else None,
             ended=ended,
             skipped=self.health.skipped,
+            save_seconds=self.store.last_seconds,
         )
         with self.watch.pause():
             name = self.length.checkpoint_name(self.progress.step)

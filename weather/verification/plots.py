@@ -34,9 +34,7 @@ def draw_maps(
     try:
         import matplotlib
     except ImportError as error:
-        raise ConfigError(
-            "the figure needs matplotlib", rule="it is an extra", fix="pip install 'weather[plot]'"
-        ) from error
+        raise ConfigError("the figure needs matplotlib", rule="it is an extra", fix="pip install matplotlib") from error
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
     from matplotlib import ticker
