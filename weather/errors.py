@@ -7,6 +7,7 @@ import difflib
 import functools
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 
 EXIT_COMPLETE = 0
@@ -80,6 +81,24 @@ def command_line(main: Callable[[], int | None]) -> Callable[[], None]:
         except KeyboardInterrupt:
             print("interrupted; what was finished is kept", file=sys.stderr)
             status = EXIT_INTERRUPTED
+        except Exception:
+            if not _among_ranks():
+                raise
+            traceback.print_exc()
+            status = EXIT_FAILED
+        if status and status != EXIT_STOPPED and _among_ranks():
+            # The process group is not taken down in good order, for other ranks may wait in it for ever; and what
+            # Python does at its end could wait for the threads of the group.
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError):
+                    stream.flush()
+            os._exit(status)
         sys.exit(status or EXIT_COMPLETE)
 
     return door
+
+
+def _among_ranks() -> bool:
+    """Whether this process is in a process group; imports nothing."""
+    distributed = sys.modules.get("torch.distributed")
+    return distributed is not None and bool(distributed.is_initialized())

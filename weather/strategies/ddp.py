@@ -54,3 +54,13 @@ class DistributedDataParallel(Strategy):
     def gradient_sync(self, is_last: bool) -> contextlib.AbstractContextManager[None]:
         assert isinstance(self.module, TorchDistributedDataParallel)
         return contextlib.nullcontext() if is_last else self.module.no_sync()
+
+    def close(self) -> None:
+        """Let go of the gradient buckets before the process group.
+
+        They hold a reference to it. If theirs were the last, its end would wait for gloo's threads while it keeps
+        Python's interpreter lock, and a thread that still drops a tensor waits for that lock: a process that has done
+        all its work would never end.
+        """
+        if hasattr(self, "module"):
+            del self.module.reducer, self.module.logger
