@@ -175,9 +175,9 @@ class CheckpointStore:
         self._saving = self._thread = None
         if failure is not None and rank_was_lost(failure):
             raise LaunchError(
-                f"this rank waited in vain for another to write its part of the checkpoint ({line_of(failure)})",
+                f"another rank failed or was lost while the checkpoint was written ({line_of(failure)[:200]})",
                 where=saving.path,
-                fix="its own message says why, if it failed; start the same command again to go on",
+                fix="its own message says why; start the same command again to go on from the newest whole one",
             ) from failure
         # The threads agree already on what one of them met while writing, but not on how each of them ended.
         failures = gather_from_ranks(None if failure is None else line_of(failure))
