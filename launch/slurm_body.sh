@@ -1,9 +1,10 @@
+# shellcheck shell=bash disable=SC2154 # what the caller sets
 # Sourced by slurm.sbatch and frontier.sbatch: trains, and comes back until the run is complete.
 #
 #   train_until_complete ARGUMENTS OF weather.train
 #
 # The caller sets
-#   project           the folder that holds launch/ and weather/
+#   script, project   the batch script and the folder that holds launch/ and weather/
 #   tasks_per_node    ranks on a node; empty: one for each GPU of a node, or one where there is none
 #   cpus_per_task     empty: a node's share
 #   master_address    where rank 0 listens; empty: the first node
@@ -66,24 +67,34 @@ for marker in glob.glob(glob.escape(sys.argv[1]) + "/checkpoint_*/COMPLETE"):
 print(max(steps))' "$checkpoints"
 }
 
+# A signal to this shell asks the ranks to save and leave. SIGTERM goes on as SIGUSR1: at a SIGTERM of its own, srun kills
+# the tasks.
+pass_on() {
+  interrupted=1
+  say "$1, passed on to the ranks"
+  kill -USR1 "$srun_pid" 2>/dev/null || true
+}
+
 # Runs srun and gives 0, 75 or its failure in `status`.
 run_tasks() {
-  local interrupted
   stopped_mark=$(mktemp -u "${TMPDIR:-/tmp}/weather-$SLURM_JOB_ID-XXXXXX")
   export WEATHER_STOPPED_MARK=$stopped_mark
+  srun_pid=""
+  trap 'pass_on SIGUSR1' USR1
+  trap 'pass_on SIGTERM' TERM
   # In the background, because bash runs a trap only between commands, and in `wait`.
   srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks=$((SLURM_JOB_NUM_NODES * tasks_per_node)) \
     --ntasks-per-node="$tasks_per_node" --cpus-per-task="$cpus_per_task" --kill-on-bad-exit=1 \
     "${srun_options[@]}" bash "$project/launch/slurm_task.sh" "$python" -m weather.train "$@" &
-  local srun_pid=$!
-  # SIGTERM goes on as SIGUSR1: at a SIGTERM of its own, srun kills the tasks.
-  trap 'interrupted=1; say "SIGUSR1, passed on"; kill -USR1 "$srun_pid" 2>/dev/null || true' USR1
-  trap 'interrupted=1; say "SIGTERM, passed on"; kill -USR1 "$srun_pid" 2>/dev/null || true' TERM
+  srun_pid=$!
   while true; do
     interrupted=0 status=0
     wait "$srun_pid" || status=$?
     [ "$interrupted" = 1 ] || break # else `wait` gave the signal, not the end of srun
   done
+  # The end of the walltime may be announced while the job is about to requeue itself.
+  trap '' USR1
+  trap - TERM
   if [ "$status" = 0 ] && [ -e "$stopped_mark" ]; then
     status=$STOPPED_IN_ORDER
   fi
@@ -120,8 +131,7 @@ come_back() {
   fi
   if scontrol requeue "$SLURM_JOB_ID"; then
     say "requeued"
-    sleep 60 # SLURM ends this shell; its own exit would race with that
-    exit "$STOPPED_IN_ORDER"
+    exec sleep 60 # SLURM ends it; an end of its own would race with that
   fi
   next=$(submit_again "$@") || fail "can neither requeue this job nor submit it again; the run is saved: submit it by hand"
   say "requeueing is forbidden; goes on as job $next"
@@ -130,6 +140,7 @@ come_back() {
 
 train_until_complete() {
   local before after
+  trap '' USR1 # nothing to save yet
   find_python
   find_checkpoints "$@"
   place_tasks
