@@ -1,0 +1,228 @@
+"""Runs under a real SLURM of two nodes: they equal a torchrun run, come back by themselves, and know when to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.distributed.runs import PATIENCE_SECONDS, REPOSITORY, Workplace, assert_same_bits
+
+pytestmark = pytest.mark.slow
+CANNOT = 77  # of slurm_up.sh: this machine can have no SLURM
+SCRIPTS = Path(__file__).parent
+LONG = ("epochs=40", "eval_frequency=0", "save_frequency=0")  # 240 steps: enough to be interrupted
+
+
+class Cluster:
+    """The SLURM and what is asked of it; jobs run in the workplace's folder."""
+
+    def __init__(self, workplace: Workplace, environment: dict[str, str]) -> None:
+        self.workplace, self.environment = workplace, environment
+
+    def ask(self, *command: str) -> str:
+        """Output of a SLURM command."""
+        done = subprocess.run(
+            command, cwd=self.workplace.folder, env=self.environment, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+    def submit(self, name: str, *settings: str, options: tuple[str, ...] = (), **variables: str) -> str:
+        """Submit a run with fsdp on two nodes; gives the job's number."""
+        words = self.workplace.command(name, "strategy=fsdp", *settings)
+        arguments = words[words.index("weather.train") + 1 :]
+        exports = ",".join(["ALL", *(f"{key}={value}" for key, value in variables.items())])
+        script = str(REPOSITORY / "launch" / "slurm.sbatch")
+        return self.ask("sbatch", "--parsable", "--nodes=2", f"--export={exports}", *options, script, *arguments)
+
+    def state(self, job: str) -> str:
+        return self.fact(job, "JobState")
+
+    def fact(self, job: str, name: str) -> str:
+        """One field of `scontrol show job`."""
+        words = self.ask("scontrol", "show", "job", job).split()
+        return next(word.partition("=")[2] for word in words if word.startswith(f"{name}="))
+
+    def output(self, job: str) -> str:
+        path = self.workplace.folder / f"weather-{job}.out"
+        return path.read_text() if path.exists() else ""
+
+    def wait(self, job: str, what: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
+        deadline = time.monotonic() + seconds
+        while not what():
+            assert time.monotonic() < deadline, f"{self.state(job)} after {seconds} s: {self.output(job)}"
+            time.sleep(0.2)
+
+    def wait_for_step(self, job: str, name: str, step: int) -> None:
+        self.wait(job, lambda: any(record["step"] >= step for record in self.workplace.records(name, "train")))
+
+    def restart(self, job: str) -> None:
+        """Wait until a job is requeued and let it start: SLURM itself would wait two minutes."""
+        self.wait(job, lambda: self.state(job) == "PENDING" and self.fact(job, "Restarts") == "1")
+        self.ask("scontrol", "update", f"JobId={job}", "StartTime=now+3")  # at once, nodes still refuse it
+
+    def finish(self, job: str, state: str = "COMPLETED") -> str:
+        """Wait for the end of a job; gives what it printed."""
+        self.wait(job, lambda: self.state(job) not in ("PENDING", "RUNNING", "COMPLETING"))
+        assert self.state(job) == state, self.output(job)
+        return self.output(job)
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
+    place = Workplace(tmp_path_factory.mktemp("slurm_runs"))
+    yield place
+    place.close()
+
+
+@pytest.fixture(scope="module")
+def cluster(workplace: Workplace) -> Iterator[Cluster]:
+    """SLURM for the tests of this file; down again at the end."""
+    folder = workplace.folder / "slurm"
+    for above in workplace.folder.parents[:2]:
+        above.chmod(0o755)  # pytest's are private to this user, and munged runs as its own
+    workplace.folder.chmod(0o755)
+    up = subprocess.run(
+        ["bash", str(SCRIPTS / "slurm_up.sh"), str(folder)], capture_output=True, text=True, timeout=240
+    )
+    if up.returncode == CANNOT:
+        pytest.skip(up.stderr.strip().splitlines()[-1])
+    assert up.returncode == 0, up.stderr
+    # Neither variables of a job around the tests nor those of an earlier launcher reach the jobs.
+    launchers = ("SLURM_", "SBATCH_", "MASTER_")
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(launchers)}
+    try:
+        yield Cluster(
+            workplace,
+            {
+                **inherited,
+                "SLURM_CONF": str(folder / "slurm.conf"),
+                "WEATHER_PYTHON": sys.executable,
+                "OMP_NUM_THREADS": "1",
+            },
+        )
+    finally:
+        subprocess.run(["bash", str(SCRIPTS / "slurm_down.sh"), str(folder)], check=True, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(workplace: Workplace) -> str:
+    """Name of a long run that nobody interrupts, under torchrun."""
+    workplace.run("uninterrupted", "strategy=fsdp", *LONG, ranks=2)
+    return "uninterrupted"
+
+
+def task_process(job: str, rank: int) -> int:
+    """Process id of a rank's Python below srun."""
+    wanted = {f"SLURM_JOB_ID={job}", f"SLURM_PROCID={rank}"}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_text().split("\0")
+            variables = (folder / "environ").read_text(errors="replace").split("\0")
+        except OSError:
+            continue
+        if (
+            words[1:3] == ["-m", "weather.train"]
+            and wanted <= {*variables}
+            and "WEATHER_STOPPED_MARK" in "".join(variables)
+        ):
+            return int(folder.name)
+    raise AssertionError(f"no rank {rank} of job {job}")
+
+
+def test_a_job_equals_a_torchrun_run(cluster: Cluster, workplace: Workplace) -> None:
+    job = cluster.submit("job", options=("--ntasks-per-node=2",))
+    output = cluster.finish(job)
+    assert "2 task(s) a node" in output and "fsdp on 4 x cpu" in output
+    workplace.run("torchrun", "strategy=fsdp", ranks=4)
+    assert len(workplace.losses("job")) == 18
+    assert workplace.losses("job") == pytest.approx(workplace.losses("torchrun"), abs=1e-6)
+
+
+def test_a_job_comes_back_after_its_walltime(cluster: Cluster, workplace: Workplace, uninterrupted: str) -> None:
+    # SLURM gives the signal up to a minute early, here as soon as the job runs.
+    options = ("--ntasks-per-node=1", "--time=1", "--signal=B:USR1@50")
+    job = cluster.submit("walltime", *LONG, options=options)
+    cluster.restart(job)
+    # In the second start it would come again; there is nothing more to learn from that.
+    cluster.ask("scontrol", "update", f"JobId={job}", "TimeLimit=10")
+    output = cluster.finish(job)
+    stops = workplace.records("walltime", "stop")
+    assert [stop["reason"] for stop in stops] == ["signal", "complete"], output
+    assert "requeued" in output and "start 2 (SLURM_RESTART_COUNT 1)" in output
+    assert workplace.losses("walltime") == workplace.losses(uninterrupted)
+    assert_same_bits(workplace.tensors("walltime"), workplace.tensors(uninterrupted))
+
+
+def test_a_requeued_job_goes_on(cluster: Cluster, workplace: Workplace, uninterrupted: str) -> None:
+    job = cluster.submit("requeued", *LONG, options=("--ntasks-per-node=1",))
+    cluster.wait_for_step(job, "requeued", 20)
+    cluster.ask("scontrol", "requeue", job)
+    cluster.restart(job)
+    output = cluster.finish(job)
+    assert "so it is not requeued here" in output and "start 2 (SLURM_RESTART_COUNT 1)" in output
+    assert cluster.fact(job, "Restarts") == "1"
+    assert workplace.records("requeued", "resume")
+    assert_same_bits(workplace.tensors("requeued"), workplace.tensors(uninterrupted))
+
+
+def test_where_requeueing_is_forbidden_it_submits_itself_again(cluster: Cluster, workplace: Workplace) -> None:
+    job = cluster.submit("again", *LONG, options=("--ntasks-per-node=1", "--no-requeue"))
+    cluster.wait_for_step(job, "again", 20)
+    cluster.ask("scancel", "--batch", "--signal=USR1", job)
+    output = cluster.finish(job)
+    following = output.split("goes on as job ")[1].split()[0]
+    cluster.finish(following)
+    assert workplace.records("again", "stop")[-1]["reason"] == "complete"
+    assert len(workplace.losses("again")) == 240
+
+
+def test_a_cancelled_job_saves_and_stays_away(cluster: Cluster, workplace: Workplace) -> None:
+    job = cluster.submit("cancelled", *LONG, options=("--ntasks-per-node=1",))
+    cluster.wait_for_step(job, "cancelled", 20)
+    cluster.ask("scancel", job)
+    cluster.finish(job, "CANCELLED")
+    stop = workplace.records("cancelled", "stop")[-1]
+    assert stop["reason"] == "signal" and workplace.records("cancelled", "checkpoint")[-1]["step"] == stop["step"]
+
+
+def test_a_job_that_makes_no_progress_ends(cluster: Cluster, workplace: Workplace) -> None:
+    """The interpreter is a stand-in that says "saved, start me again" whenever it is to train."""
+    stand_in = workplace.folder / "python_that_stops"
+    stand_in.write_text(
+        "#!/usr/bin/env bash\n"
+        '[[ "$*" != "-m weather.train"* || "$*" == *--print-config ]] || exit 75\n'
+        f'exec {sys.executable} "$@"\n'
+    )
+    stand_in.chmod(0o755)
+    job = cluster.submit("stuck", options=("--ntasks-per-node=1",), WEATHER_PYTHON=str(stand_in))
+    output = cluster.finish(job, "FAILED")
+    assert "no progress: the newest checkpoint is of step 0" in output
+    assert cluster.fact(job, "Restarts") == "0"
+
+
+def test_a_killed_rank_ends_the_others(cluster: Cluster, workplace: Workplace) -> None:
+    job = cluster.submit("killed", *LONG, options=("--ntasks-per-node=2",))
+    cluster.wait_for_step(job, "killed", 5)
+    began = time.monotonic()
+    os.kill(task_process(job, 3), signal.SIGKILL)
+    output = cluster.finish(job, "FAILED")
+    assert time.monotonic() - began < 15
+    assert "exit code 137" in output
+
+
+def test_a_config_that_cannot_be_used_says_so_once(cluster: Cluster) -> None:
+    job = cluster.submit("refused", "learning_rat=1", options=("--ntasks-per-node=2",))
+    assert cluster.finish(job, "FAILED").count("ConfigError") == 1
+
+
+def test_more_tasks_than_cpus_are_refused(cluster: Cluster) -> None:
+    job = cluster.submit("crowded", WEATHER_TASKS_PER_NODE="4")
+    assert "4 tasks on a node of which this job has 1 CPU(s)" in cluster.finish(job, "FAILED")
