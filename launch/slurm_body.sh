@@ -5,14 +5,16 @@
 #
 # The caller sets
 #   script, project   the batch script and the folder that holds launch/ and weather/
-#   tasks_per_node    ranks on a node; empty: one for each GPU of a node, or one where there is none
-#   cpus_per_task     empty: a node's share
-#   master_address    where rank 0 listens; empty: the first node
 #   srun_options      more options of srun, an array
+# and may set
+#   tasks_per_node    ranks on a node; else one for each GPU of a node, or one where there is none
+#   cpus_per_task     else an equal share of the node's
+#   master_address    where rank 0 listens; else the first node
 #
 # WEATHER_PYTHON names the interpreter; else it is .venv/bin/python of the project where there is one, else python.
 
-readonly STOPPED_IN_ORDER=75 # exit status of weather.train: saved, start me again
+tasks_per_node="" cpus_per_task="" master_address="" # not those of the environment of sbatch
+readonly STOPPED_IN_ORDER=75                         # exit status of weather.train: saved, start me again
 
 fail() {
   echo "error: $*" >&2
@@ -25,8 +27,12 @@ say() {
 
 find_python() {
   python=${WEATHER_PYTHON:-}
-  [ -n "$python" ] || { [ -x "$project/.venv/bin/python" ] && python=$project/.venv/bin/python; } || python=python
-  "$python" -c 'import torch' || fail "$python cannot import torch; name one that can: WEATHER_PYTHON=/path/to/python sbatch ..."
+  if [ -z "$python" ]; then
+    python=$project/.venv/bin/python
+    [ -x "$python" ] || python=python
+  fi
+  "$python" -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("torch") is None)' \
+    || fail "$python has no torch; name one that has: WEATHER_PYTHON=/path/to/python sbatch ..."
   export PYTHONPATH=$project${PYTHONPATH:+:$PYTHONPATH} # so that the job may be submitted from any folder
   export PYTHONUNBUFFERED=1                              # a killed job keeps its last words
 }
@@ -36,9 +42,10 @@ place_tasks() {
   tasks_per_node=${tasks_per_node:-${WEATHER_TASKS_PER_NODE:-${SLURM_NTASKS_PER_NODE:-${SLURM_GPUS_ON_NODE:-1}}}}
   cpus_per_task=${cpus_per_task:-${SLURM_CPUS_PER_TASK:-$((node_cpus / tasks_per_node))}}
   [ "$cpus_per_task" -ge 1 ] \
-    || fail "$tasks_per_node tasks on a node of which this job has $node_cpus CPU(s); add --exclusive or --ntasks-per-node=$tasks_per_node to sbatch"
+    || fail "$tasks_per_node tasks on a node of which this job has $node_cpus CPU(s);" \
+      "add --exclusive or --ntasks-per-node=$tasks_per_node to sbatch"
   export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$cpus_per_task}
-  [ -n "${master_address:-}" ] || master_address=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+  [ -n "$master_address" ] || master_address=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
   export MASTER_ADDR=$master_address
   # A port of its own for each job, so that two jobs on one node do not meet; below those of outgoing connections.
   export MASTER_PORT=$((20000 + SLURM_JOB_ID % 12000))
@@ -54,7 +61,7 @@ config = yaml.safe_load(sys.stdin)
 print(os.path.join(config["training"]["checkpoint_dir"], config["experiment"]["name"]))' <<<"$config")
 }
 
-# Step of the newest complete checkpoint, 0 if there is none. From the markers, without torch: little time may be left.
+# Step of the newest complete checkpoint, 0 if there is none. From the markers, without torch: time may be short.
 newest_step() {
   "$python" -c '
 import glob, json, sys
@@ -67,8 +74,8 @@ for marker in glob.glob(glob.escape(sys.argv[1]) + "/checkpoint_*/COMPLETE"):
 print(max(steps))' "$checkpoints"
 }
 
-# A signal to this shell asks the ranks to save and leave. SIGTERM goes on as SIGUSR1: at a SIGTERM of its own, srun kills
-# the tasks.
+# A signal to this shell asks the ranks to save and leave. SIGTERM goes on as SIGUSR1: at a SIGTERM of its own, srun
+# kills the tasks.
 pass_on() {
   interrupted=1
   say "$1, passed on to the ranks"
@@ -133,27 +140,29 @@ come_back() {
     say "requeued"
     exec sleep 60 # SLURM ends it; an end of its own would race with that
   fi
-  next=$(submit_again "$@") || fail "can neither requeue this job nor submit it again; the run is saved: submit it by hand"
+  next=$(submit_again "$@") \
+    || fail "can neither requeue this job nor submit it again; the run is saved: submit it by hand"
   say "requeueing is forbidden; goes on as job $next"
   exit 0
 }
 
 train_until_complete() {
-  local before after
+  local before after restarts
   trap '' USR1 # nothing to save yet
   find_python
   find_checkpoints "$@"
   place_tasks
   before=$(newest_step)
-  say "start $((${SLURM_RESTART_COUNT:-0} + 1)) (SLURM_RESTART_COUNT ${SLURM_RESTART_COUNT:-0}) on $SLURM_JOB_NODELIST," \
+  restarts=${SLURM_RESTART_COUNT:-0} # absent in the first start
+  say "start $((restarts + 1)) (SLURM_RESTART_COUNT $restarts) on $SLURM_JOB_NODELIST," \
     "$tasks_per_node task(s) a node, $OMP_NUM_THREADS thread(s) each; newest checkpoint: step $before"
   run_tasks "$@"
   [ "$status" = 0 ] && say "the run is complete"
   [ "$status" = "$STOPPED_IN_ORDER" ] || exit "$status"
   after=$(newest_step)
   if [ "$after" -le "$before" ]; then
-    fail "no progress: the newest checkpoint is of step $after, as it was when this job started, so another start would end" \
-      "the same way; ask for more time (-t), or look above for what takes it"
+    fail "no progress: the newest checkpoint is of step $after, as it was when this job started, so another start" \
+      "would end the same way; ask for more time (-t), or look above for what takes it"
   fi
   say "stopped in good order, step $before to $after"
   come_back "$@"

@@ -66,7 +66,7 @@ print(*(one.getsockname()[1] for one in sockets))
 PYTHON
 )
 
-node="NodeHostname=$host NodeAddr=127.0.0.1 CPUs=8 RealMemory=1000 Gres=gpu:8 State=UNKNOWN"
+node="NodeHostname=$host NodeAddr=127.0.0.1 CPUs=64 RealMemory=1000 Gres=gpu:8 State=UNKNOWN"
 cat >"$SLURM_CONF" <<CONFIGURATION
 ClusterName=weather
 SlurmctldHost=$host(127.0.0.1)
@@ -81,7 +81,7 @@ SlurmctldLogFile=$folder/log/slurmctld.log
 SlurmdPidFile=$folder/run/slurmd.%n.pid
 SlurmdLogFile=$folder/log/slurmd.%n.log
 SlurmdSpoolDir=$folder/spool/%n
-# The machine may have fewer cores and less memory than its nodes claim.
+# The machine has fewer cores than its nodes claim: they take the jobs of large ones.
 SlurmdParameters=config_overrides
 # No cgroups: containers seldom have them.
 ProctrackType=proctrack/linuxproc

@@ -26,21 +26,33 @@ class Cluster:
     def __init__(self, workplace: Workplace, environment: dict[str, str]) -> None:
         self.workplace, self.environment = workplace, environment
 
-    def ask(self, *command: str) -> str:
+    def ask(self, *command: str, environment: dict[str, str] | None = None) -> str:
         """Output of a SLURM command."""
         done = subprocess.run(
-            command, cwd=self.workplace.folder, env=self.environment, capture_output=True, text=True, timeout=60
+            command,
+            cwd=self.workplace.folder,
+            env=environment or self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
 
-    def submit(self, name: str, *settings: str, options: tuple[str, ...] = (), **variables: str) -> str:
+    def submit(
+        self,
+        name: str,
+        *settings: str,
+        options: tuple[str, ...] = (),
+        script: str = "slurm.sbatch",
+        **variables: str,
+    ) -> str:
         """Submit a run with fsdp on two nodes; gives the job's number."""
         words = self.workplace.command(name, "strategy=fsdp", *settings)
         arguments = words[words.index("weather.train") + 1 :]
-        exports = ",".join(["ALL", *(f"{key}={value}" for key, value in variables.items())])
-        script = str(REPOSITORY / "launch" / "slurm.sbatch")
-        return self.ask("sbatch", "--parsable", "--nodes=2", f"--export={exports}", *options, script, *arguments)
+        path = str(REPOSITORY / "launch" / script)
+        environment = {**self.environment, **variables}
+        return self.ask("sbatch", "--parsable", "--nodes=2", *options, path, *arguments, environment=environment)
 
     def state(self, job: str) -> str:
         return self.fact(job, "JobState")
@@ -216,6 +228,29 @@ def test_a_killed_rank_ends_the_others(cluster: Cluster, workplace: Workplace) -
     output = cluster.finish(job, "FAILED")
     assert time.monotonic() - began < 15
     assert "exit code 137" in output
+
+
+def test_frontier_starts_a_rank_for_each_gcd(cluster: Cluster, workplace: Workplace) -> None:
+    """The interpreter and `module` are stand-ins: one shows what it was given, the other loads nothing."""
+    stand_in = workplace.folder / "python_that_tells"
+    told = "$SLURM_PROCID $SLURM_LOCALID $OMP_NUM_THREADS $NCCL_NET $(ls -d $MIOPEN_USER_DB_PATH) $*"
+    stand_in.write_text(
+        "#!/usr/bin/env bash\n"
+        f'[[ "$*" != "-m weather.train"* || "$*" == *--print-config ]] || {{ echo "rank {told}"; exit; }}\n'
+        f'exec {sys.executable} "$@"\n'
+    )
+    stand_in.chmod(0o755)
+    variables = {
+        "BASH_FUNC_module%%": '() { if [ "$1" = -t ]; then printf "%s\\n" $FRONTIER_MODULES; fi; }',
+        "FRONTIER_MODULES": "rocm/7.1.1 rccl-net-plugin",
+        "WEATHER_PYTHON": str(stand_in),
+    }
+    job = cluster.submit("frontier", script="frontier.sbatch", **variables)
+    ranks = [line.split(maxsplit=6) for line in cluster.finish(job).splitlines() if line.startswith("rank ")]
+    assert sorted((int(rank[1]), int(rank[2])) for rank in ranks) == [(rank, rank % 8) for rank in range(16)]
+    for _, _, _, threads, network, cache, arguments in ranks:
+        assert (threads, network) == ("7", "OFI") and cache.endswith(f"-{job}")
+        assert arguments.startswith("-m weather.train --precision bf16 ")
 
 
 def test_a_config_that_cannot_be_used_says_so_once(cluster: Cluster) -> None:
