@@ -2,7 +2,7 @@
 # One rank, as srun starts it: slurm_task.sh COMMAND.
 #
 # `srun --kill-on-bad-exit` ends all ranks as soon as one exits with a status other than 0, which is right for failures
-# and wrong for 75 (saved, start me again): the ranks that are still leaving would be killed, and srun would report that.
+# and wrong for 75 (saved, start me again): the ranks that are still leaving would be killed, and srun would report it.
 # Hence 75 becomes 0 here, and rank 0, which runs on the node of the batch script, leaves a mark for it.
 set -uo pipefail
 
