@@ -128,14 +128,9 @@ submit_again() {
   sbatch --parsable "${options[@]}" "$script" "$@"
 }
 
-# The job goes on later, unless somebody else has already decided how it goes on.
+# The job goes on later.
 come_back() {
-  local state next
-  state=$(job_state)
-  if [ "$state" != RUNNING ]; then
-    say "the run is saved; SLURM is ending this job ($state), so it is not requeued here"
-    exit "$STOPPED_IN_ORDER"
-  fi
+  local next
   if scontrol requeue "$SLURM_JOB_ID"; then
     say "requeued"
     exec sleep 60 # SLURM ends it; an end of its own would race with that
@@ -147,8 +142,8 @@ come_back() {
 }
 
 train_until_complete() {
-  local before after restarts
-  trap '' USR1 # nothing to save yet
+  local before after restarts state
+  trap '' USR1 # there is nothing to save yet, and the ranks know the end of the job (SLURM_JOB_END_TIME)
   find_python
   find_checkpoints "$@"
   place_tasks
@@ -160,6 +155,12 @@ train_until_complete() {
   [ "$status" = 0 ] && say "the run is complete"
   [ "$status" = "$STOPPED_IN_ORDER" ] || exit "$status"
   after=$(newest_step)
+  state=$(job_state)
+  if [ "$state" != RUNNING ]; then
+    # It was requeued, preempted or cancelled: how it goes on is decided.
+    say "saved, step $before to $after; SLURM is ending this job ($state), so it is not requeued here"
+    exit "$STOPPED_IN_ORDER"
+  fi
   if [ "$after" -le "$before" ]; then
     fail "no progress: the newest checkpoint is of step $after, as it was when this job started, so another start" \
       "would end the same way; ask for more time (-t), or look above for what takes it"

@@ -14,7 +14,8 @@ if [ -n "${WEATHER_NODE_CACHE:-}" ]; then
 fi
 "$@"
 status=$?
-if [ "$status" = 75 ]; then
+# 138: SIGUSR1 came before the command had a handler for it. It was asked to stop, and had nothing to save.
+if [ "$status" = 75 ] || [ "$status" = 138 ]; then
   [ "$SLURM_PROCID" != 0 ] || touch "$WEATHER_STOPPED_MARK"
   status=0
 fi

@@ -172,8 +172,8 @@ def test_a_job_equals_a_torchrun_run(cluster: Cluster, workplace: Workplace) -> 
 def test_a_job_comes_back_after_its_walltime(
     cluster: Cluster, workplace: Workplace, request: pytest.FixtureRequest
 ) -> None:
-    # SLURM looks at the walltimes twice a minute and gives the signal up to a minute early, here when it first looks.
-    options = ("--ntasks-per-node=1", "--time=1", "--signal=B:USR1@50")
+    # SLURM looks at the walltimes twice a minute, so that this signal comes 45 to 15 seconds before the end.
+    options = ("--ntasks-per-node=1", "--time=1", "--signal=B:USR1@15")
     job = cluster.submit("walltime", *LONG, options=options)
     cluster.wait_for_step(job, "walltime", 3)
     with paused(task_process(job, 0)):  # however fast this machine is, the run is not over by then
@@ -184,7 +184,8 @@ def test_a_job_comes_back_after_its_walltime(
     cluster.ask("scontrol", "update", f"JobId={job}", "TimeLimit=10")
     output = cluster.finish(job)
     stops = workplace.records("walltime", "stop")
-    assert [stop["reason"] for stop in stops] == ["signal", "complete"], output
+    # After the pause the steps seem so slow that the walltime may be near by the run's own count, too.
+    assert [stop["reason"] for stop in stops] in (["signal", "complete"], ["walltime", "complete"]), output
     assert "requeued" in output and "start 2 (SLURM_RESTART_COUNT 1)" in output
     assert workplace.losses("walltime") == workplace.losses(uninterrupted)
     assert_same_bits(workplace.tensors("walltime"), workplace.tensors(uninterrupted))
