@@ -5,7 +5,7 @@
 set -euo pipefail
 
 [ $# -eq 1 ] || { echo "usage: slurm_down.sh FOLDER" >&2; exit 2; }
-folder=$1
+folder=$(cd "$1" && pwd)
 export SLURM_CONF=$folder/slurm.conf
 
 stop() {
@@ -35,8 +35,9 @@ for file in "$folder"/run/slurmd.*.pid "$folder/run/slurmctld.pid" "$folder/mung
   stop "$file"
 done
 rm -rf "$folder/state" "$folder/spool" "$folder/run" "$folder/munge"
-if [ -w /etc/hosts ] && grep -q '# weather-slurm$' /etc/hosts; then
+line="127.0.0.1 node1 node2 # weather-slurm $folder"
+if grep -qxF "$line" /etc/hosts; then
   # Rewritten in place: in a container /etc/hosts is a mount, which cannot be replaced by a new file.
-  others=$(grep -v '# weather-slurm$' /etc/hosts || true)
+  others=$(grep -vxF "$line" /etc/hosts || true)
   echo "$others" >/etc/hosts
 fi

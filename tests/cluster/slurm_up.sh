@@ -42,10 +42,9 @@ mkdir -p "$folder"/{state,spool,log,run,dev}
 for gpu in 0 1 2 3 4 5 6 7; do
   touch "$folder/dev/gpu$gpu" # names of devices that do not exist: directives that ask for GPUs are accepted
 done
-# The nodes' names must resolve, as they do on a cluster: rank 0 is found by the name of the first node.
-for name in node1 node2 "$host"; do
-  getent hosts "$name" >/dev/null || echo "127.0.0.1 $name # weather-slurm" >>/etc/hosts
-done
+# The nodes' names must resolve, as they do on a cluster: rank 0 is found by the name of the first node. Each cluster has
+# a line of its own, so that the end of one takes nothing from another.
+echo "127.0.0.1 node1 node2 # weather-slurm $folder" >>/etc/hosts
 
 # munged refuses a key or socket in a folder of another user, hence a folder of its own that munge owns.
 install -d -o munge -g munge -m 755 "$folder/munge"
