@@ -99,9 +99,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
 def cluster(workplace: Workplace) -> Iterator[Cluster]:
     """SLURM for the tests of this file; down again at the end."""
     folder = workplace.folder / "slurm"
-    for above in workplace.folder.parents[:2]:
-        above.chmod(0o755)  # pytest's are private to this user, and munged runs as its own
-    workplace.folder.chmod(0o755)
+    for private in (workplace.folder, *workplace.folder.parents[:2]):  # pytest's, and munged runs as a user of its own
+        private.chmod(private.stat().st_mode | 0o055)
     up = subprocess.run(
         ["bash", str(SCRIPTS / "slurm_up.sh"), str(folder)], capture_output=True, text=True, timeout=240
     )
