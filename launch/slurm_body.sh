@@ -39,7 +39,7 @@ find_python() {
 
 place_tasks() {
   local node_cpus=${SLURM_CPUS_ON_NODE:-1} gpus
-  # What was asked for, such as 4 or a100:4, before what is there: --exclusive gives all of a node's, but srun shows four.
+  # What was asked for, such as 4 or a100:4, before what is there: with --exclusive that is all, but srun shows four.
   gpus=${SLURM_GPUS_PER_NODE:-${SLURM_GPUS_ON_NODE:-1}}
   tasks_per_node=${tasks_per_node:-${WEATHER_TASKS_PER_NODE:-${SLURM_NTASKS_PER_NODE:-${gpus##*:}}}}
   cpus_per_task=${cpus_per_task:-${SLURM_CPUS_PER_TASK:-$((node_cpus / tasks_per_node))}}
