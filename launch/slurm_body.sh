@@ -133,8 +133,8 @@ submit_again() {
 # The job goes on later.
 come_back() {
   local next
+  say "requeues itself" # before it does: this shell may be ended at once
   if scontrol requeue "$SLURM_JOB_ID"; then
-    say "requeued"
     exec sleep 60 # SLURM ends it; an end of its own would race with that
   fi
   next=$(submit_again "$@") \

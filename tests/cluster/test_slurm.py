@@ -185,7 +185,7 @@ def test_a_job_comes_back_after_its_walltime(
     stops = workplace.records("walltime", "stop")
     # After the pause the steps seem so slow that the walltime may be near by the run's own count, too.
     assert [stop["reason"] for stop in stops] in (["signal", "complete"], ["walltime", "complete"]), output
-    assert "requeued" in output and "start 2 (SLURM_RESTART_COUNT 1)" in output
+    assert "requeues itself" in output and "start 2 (SLURM_RESTART_COUNT 1)" in output
     assert workplace.losses("walltime") == workplace.losses(uninterrupted)
     assert_same_bits(workplace.tensors("walltime"), workplace.tensors(uninterrupted))
 
