@@ -1,0 +1,172 @@
+# shellcheck shell=bash disable=SC2154 # what the caller sets
+# Sourced by slurm.sbatch and frontier.sbatch: trains, and comes back until the run is complete.
+#
+#   train_until_complete ARGUMENTS OF weather.train
+#
+# The caller sets
+#   script, project   the batch script and the folder that holds launch/ and weather/
+#   srun_options      more options of srun, an array
+# and may set
+#   tasks_per_node    ranks on a node; else one for each GPU of a node, or one where there is none
+#   cpus_per_task     else an equal share of the node's
+#   master_address    where rank 0 listens; else the first node
+#
+# WEATHER_PYTHON names the interpreter; else it is .venv/bin/python of the project where there is one, else python.
+
+tasks_per_node="" cpus_per_task="" master_address="" # not those of the environment of sbatch
+readonly STOPPED_IN_ORDER=75                         # exit status of weather.train: saved, start me again
+
+fail() {
+  echo "error: $*" >&2
+  exit 1
+}
+
+say() {
+  echo "$(date '+%F %T') job $SLURM_JOB_ID: $*"
+}
+
+find_python() {
+  python=${WEATHER_PYTHON:-}
+  if [ -z "$python" ]; then
+    python=$project/.venv/bin/python
+    [ -x "$python" ] || python=python
+  fi
+  "$python" -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("torch") is None)' \
+    || fail "$python has no torch; name one that has: WEATHER_PYTHON=/path/to/python sbatch ..."
+  export PYTHONPATH=$project${PYTHONPATH:+:$PYTHONPATH} # so that the job may be submitted from any folder
+  export PYTHONUNBUFFERED=1                              # a killed job keeps its last words
+}
+
+place_tasks() {
+  local node_cpus=${SLURM_CPUS_ON_NODE:-1} gpus
+  # What was asked for, such as 4 or a100:4, before what is there: with --exclusive that is all, but srun shows four.
+  gpus=${SLURM_GPUS_PER_NODE:-${SLURM_GPUS_ON_NODE:-1}}
+  tasks_per_node=${tasks_per_node:-${WEATHER_TASKS_PER_NODE:-${SLURM_NTASKS_PER_NODE:-${gpus##*:}}}}
+  cpus_per_task=${cpus_per_task:-${SLURM_CPUS_PER_TASK:-$((node_cpus / tasks_per_node))}}
+  [ "$cpus_per_task" -ge 1 ] \
+    || fail "$tasks_per_node tasks on a node of which this job has $node_cpus CPU(s);" \
+      "add --exclusive or --ntasks-per-node=$tasks_per_node to sbatch"
+  export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$cpus_per_task}
+  [ -n "$master_address" ] || master_address=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+  export MASTER_ADDR=$master_address
+  # A port of its own for each job, so that two jobs on one node do not meet; below those of outgoing connections.
+  export MASTER_PORT=$((20000 + SLURM_JOB_ID % 12000))
+}
+
+# The folder of the run's checkpoints; a config that cannot be used ends the job here, with one voice.
+find_checkpoints() {
+  local config
+  config=$("$python" -m weather.train "$@" --print-config) || exit 1
+  checkpoints=$("$python" -c '
+import os, sys, yaml
+config = yaml.safe_load(sys.stdin)
+print(os.path.join(config["training"]["checkpoint_dir"], config["experiment"]["name"]))' <<<"$config")
+}
+
+# Step of the newest complete checkpoint, 0 if there is none. From the markers, without torch: time may be short.
+newest_step() {
+  "$python" -c '
+import glob, json, sys
+steps = [0]
+for marker in glob.glob(glob.escape(sys.argv[1]) + "/checkpoint_*/COMPLETE"):
+    try:
+        steps.append(int(json.load(open(marker))["step"]))
+    except (OSError, ValueError, KeyError):
+        pass  # being removed, or damaged: not one to go on from
+print(max(steps))' "$checkpoints"
+}
+
+# A signal to this shell asks the ranks to save and leave. SIGTERM goes on as SIGUSR1: at a SIGTERM of its own, srun
+# kills the tasks.
+pass_on() {
+  interrupted=1
+  say "$1, passed on to the ranks"
+  kill -USR1 "$srun_pid" 2>/dev/null || true
+}
+
+# Runs srun and gives 0, 75 or its failure in `status`.
+run_tasks() {
+  stopped_mark=$(mktemp -u "${TMPDIR:-/tmp}/weather-$SLURM_JOB_ID-XXXXXX")
+  export WEATHER_STOPPED_MARK=$stopped_mark
+  srun_pid=""
+  trap 'pass_on SIGUSR1' USR1
+  trap 'pass_on SIGTERM' TERM
+  # In the background, because bash runs a trap only between commands, and in `wait`.
+  srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks=$((SLURM_JOB_NUM_NODES * tasks_per_node)) \
+    --ntasks-per-node="$tasks_per_node" --cpus-per-task="$cpus_per_task" --kill-on-bad-exit=1 \
+    "${srun_options[@]}" bash "$project/launch/slurm_task.sh" "$python" -m weather.train "$@" &
+  srun_pid=$!
+  while true; do
+    interrupted=0 status=0
+    wait "$srun_pid" || status=$?
+    [ "$interrupted" = 1 ] || break # else `wait` gave the signal, not the end of srun
+  done
+  # The end of the walltime may be announced while the job is about to requeue itself.
+  trap '' USR1
+  trap - TERM
+  if [ "$status" = 0 ] && [ -e "$stopped_mark" ]; then
+    status=$STOPPED_IN_ORDER
+  fi
+  rm -f "$stopped_mark"
+}
+
+job_state() {
+  squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T 2>/dev/null || echo UNKNOWN
+}
+
+# Where requeueing is forbidden: the same job once more, to start when this one has ended.
+submit_again() {
+  local options=(--nodes="$SLURM_JOB_NUM_NODES" --job-name="$SLURM_JOB_NAME" --dependency="afterany:$SLURM_JOB_ID")
+  local limit gpus
+  limit=$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%l)
+  [ -z "${SLURM_JOB_PARTITION:-}" ] || options+=(--partition="$SLURM_JOB_PARTITION")
+  [ -z "${SLURM_JOB_ACCOUNT:-}" ] || options+=(--account="$SLURM_JOB_ACCOUNT")
+  [ -z "${SLURM_JOB_QOS:-}" ] || options+=(--qos="$SLURM_JOB_QOS")
+  [[ -z "$limit" || "$limit" == UNLIMITED ]] || options+=(--time="$limit")
+  [ -z "${SLURM_NTASKS_PER_NODE:-}" ] || options+=(--ntasks-per-node="$SLURM_NTASKS_PER_NODE")
+  [ -z "${SLURM_CPUS_PER_TASK:-}" ] || options+=(--cpus-per-task="$SLURM_CPUS_PER_TASK")
+  gpus=${SLURM_GPUS_PER_NODE:-}
+  [ -z "$gpus" ] || options+=(--gpus-per-node="$gpus")
+  sbatch --parsable "${options[@]}" "$script" "$@"
+}
+
+# The job goes on later.
+come_back() {
+  local next
+  say "requeues itself" # before it does: this shell may be ended at once
+  if scontrol requeue "$SLURM_JOB_ID"; then
+    exec sleep 60 # SLURM ends it; an end of its own would race with that
+  fi
+  next=$(submit_again "$@") \
+    || fail "can neither requeue this job nor submit it again; the run is saved: submit it by hand"
+  say "requeueing is forbidden; goes on as job $next"
+  exit 0
+}
+
+train_until_complete() {
+  local before after restarts state
+  trap '' USR1 # there is nothing to save yet, and the ranks know the end of the job (SLURM_JOB_END_TIME)
+  find_python
+  find_checkpoints "$@"
+  place_tasks
+  before=$(newest_step)
+  restarts=${SLURM_RESTART_COUNT:-0} # absent in the first start
+  say "start $((restarts + 1)) (SLURM_RESTART_COUNT $restarts) on $SLURM_JOB_NODELIST," \
+    "$tasks_per_node task(s) a node, $OMP_NUM_THREADS thread(s) each; newest checkpoint: step $before"
+  run_tasks "$@"
+  [ "$status" = 0 ] && say "the run is complete"
+  [ "$status" = "$STOPPED_IN_ORDER" ] || exit "$status"
+  after=$(newest_step)
+  state=$(job_state)
+  if [ "$state" != RUNNING ]; then
+    # It was requeued, preempted or cancelled: how it goes on is decided.
+    say "saved, step $before to $after; SLURM is ending this job ($state), so it is not requeued here"
+    exit "$STOPPED_IN_ORDER"
+  fi
+  if [ "$after" -le "$before" ]; then
+    fail "no progress: the newest checkpoint is of step $after, as it was when this job started, so another start" \
+      "would end the same way; ask for more time (-t), or look above for what takes it"
+  fi
+  say "stopped in good order, step $before to $after"
+  come_back "$@"
+}
