@@ -18,6 +18,9 @@ from weather.runtime.ranks import find_ranks
 from weather.runtime.stop import StopSignals
 from weather.runtime.walltime import find_deadline
 
+#: gloo's destructors may wait for the other ranks' sockets to close: they are left to the end of the process.
+KEPT: list[object] = []
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -146,6 +149,7 @@ def run(options: argparse.Namespace, signals: StopSignals, deadline: float | Non
         local_rank=options.local_rank,
         deadline=deadline,
     )
+    KEPT.append(trainer)
     result = trainer.train(signals)
     stop_process_group()
     return result.exit_status

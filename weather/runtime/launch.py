@@ -7,6 +7,7 @@ the block, so that a signal waits until they can answer it.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import multiprocessing
@@ -149,6 +150,7 @@ def _rank(main: Callable[[], None], collects_signals: bool) -> int:
         sys.exit(EXIT_FAILED)
     for number in FORWARDED:
         signal.signal(number, signal.SIG_IGN)  # it is over; the others may still be leaving
+    atexit.register(os._exit, 0)  # without destructors: those of gloo may wait for the other ranks
     return int(str(status))
 
 
