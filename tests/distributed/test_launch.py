@@ -100,8 +100,9 @@ def test_when_the_parent_dies_the_ranks_save_and_leave(workplace: Workplace) -> 
     below = descendants(process.pid)
     assert len(ranks_below(process.pid)) == 2
     process.kill()
-    process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=60)
     assert not wait_until_gone(below)
+    assert workplace.records("orphans", "stop"), output
     stop = workplace.records("orphans", "stop")[-1]
     assert stop["reason"] == "signal" and workplace.records("orphans", "checkpoint")[-1]["step"] == stop["step"]
 

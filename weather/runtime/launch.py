@@ -131,8 +131,12 @@ def _forward(number: int, received: list[int]) -> None:
 
 def _rank(main: Callable[[], None], collects_signals: bool) -> int:
     """One rank; its status where it ended well. Elsewhere the process ends with it, and the agent ends the others."""
+    from torch.multiprocessing import _prctl_pr_set_pdeathsig  # type: ignore[attr-defined]
+
+    _prctl_pr_set_pdeathsig(signal.SIGTERM)  # torch asks for SIGINT, which comes twice from a parent with threads
     os.setsid()  # a terminal's Ctrl-C reaches the parent alone, which hands it on: once, not twice
-    threading.Thread(target=_follow_parent, daemon=True).start()
+    over = threading.Event()
+    threading.Thread(target=_follow_parent, args=(over,), daemon=True).start()
     local_rank, number = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
     share = cores_of_rank(usable_cores(), local_rank, number, of=os.cpu_count() or 1)
     if share is not None and hasattr(os, "sched_setaffinity"):
@@ -150,13 +154,18 @@ def _rank(main: Callable[[], None], collects_signals: bool) -> int:
         sys.exit(EXIT_FAILED)
     for number in FORWARDED:
         signal.signal(number, signal.SIG_IGN)  # it is over; the others may still be leaving
+    over.set()
     atexit.register(os._exit, 0)  # without destructors: those of gloo may wait for the other ranks
     return int(str(status))
 
 
-def _follow_parent() -> None:
-    """When the parent has died, ask this rank to stop."""
+def _follow_parent(over: threading.Event) -> None:
+    """When the parent has died, ask this rank to stop; nobody will fetch its status."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
+        if not over.is_set():
+            os.kill(os.getpid(), signal.SIGTERM)
+        over.wait()
+        sys.stdout.flush()
+        os._exit(EXIT_STOPPED)
