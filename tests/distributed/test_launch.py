@@ -37,6 +37,7 @@ def state(pid: int) -> str:
         return "Z"
 
 
+@pytest.mark.slow
 def test_they_train_what_torchrun_trains(workplace: Workplace) -> None:
     output = workplace.run("own", options=TWO)
     assert "ddp on 2 x cpu" in output and output.count("complete (all epochs) at step 18") == 1
@@ -45,10 +46,12 @@ def test_they_train_what_torchrun_trains(workplace: Workplace) -> None:
     assert_same_bits(workplace.tensors("own"), workplace.tensors("by_torchrun"))
 
 
+@pytest.mark.slow
 def test_one_rank_may_have_a_parallel_strategy(workplace: Workplace) -> None:
     assert "fsdp on 1 x cpu" in workplace.run("lone", "max_steps=2", options=("--devices", "1", "--strategy", "fsdp"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
 def test_a_signal_stops_all_and_the_status_is_75(workplace: Workplace, number: signal.Signals) -> None:
     name = f"own_{number.name}"
@@ -107,6 +110,7 @@ def test_when_the_parent_dies_the_ranks_save_and_leave(workplace: Workplace) -> 
     assert stop["reason"] == "signal" and workplace.records("orphans", "checkpoint")[-1]["step"] == stop["step"]
 
 
+@pytest.mark.slow
 def test_a_killed_rank_is_named_and_ends_the_others(workplace: Workplace) -> None:
     process = workplace.start("bereft", "epochs=4000", "save_every_steps=2", options=TWO)
     workplace.wait_for_step(process, "bereft", 4, "checkpoint")

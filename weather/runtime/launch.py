@@ -151,7 +151,9 @@ def _rank(main: Callable[[], None], collects_signals: bool) -> int:
         traceback.print_exc()
         status = EXIT_FAILED
     if status not in (EXIT_COMPLETE, EXIT_STOPPED):
-        sys.exit(EXIT_FAILED)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(EXIT_FAILED)  # without destructors, which may wait for a rank that is gone
     for number in FORWARDED:
         signal.signal(number, signal.SIG_IGN)  # it is over; the others may still be leaving
     over.set()
