@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 from typing import Any
 
 from weather.config.files import load_config
 from weather.errors import command_line
+from weather.runtime.launch import start_ranks
 from weather.runtime.ranks import find_ranks
 
 
@@ -56,18 +55,12 @@ def _add_model(parser: argparse.ArgumentParser, config_name: str) -> None:
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="samples a step (default: %(default)s)")
 
 
-def start_ranks(number: int) -> int:
-    """Give this very command to ranks that torchrun starts here; gives its exit status."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={number}"]
-    return subprocess.run([*launcher, "-m", "--", "weather.bench", *sys.argv[1:]]).returncode
-
-
 @command_line
 def main() -> int:
     options = parser().parse_args()
     ranks = find_ranks()
     if options.kind == "strategy" and ranks.launcher == "single":
-        return start_ranks(options.ranks)
+        return start_ranks(options.ranks, main, collects_signals=False)
     result = measure_loader_of(options) if options.kind == "loader" else measure_model_of(options)
     if ranks.first:
         print(json.dumps(result, indent=1))

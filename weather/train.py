@@ -12,7 +12,9 @@ import yaml
 
 from weather.config.files import find_config_file, load_config, read_configs
 from weather.config.wrapper import ConfigWrapper
-from weather.errors import command_line
+from weather.errors import ConfigError, command_line
+from weather.runtime.launch import start_ranks
+from weather.runtime.ranks import find_ranks
 from weather.runtime.stop import StopSignals
 from weather.runtime.walltime import find_deadline
 
@@ -40,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     add("--strategy", metavar="NAME", help="parallel strategy (overrides training.strategy)")
     add("--precision", metavar="P", help="auto, bf16, fp16 or fp32 (overrides training.precision)")
     add("--device", default="auto", metavar="D", help="auto, cuda, rocm, mps or cpu (default: %(default)s)")
-    add("--devices", type=int, metavar="N", help="ranks on each node; must agree with the launcher")
+    add("--devices", type=int, metavar="N", help="ranks on each node: started here, or those of the launcher")
     add("--num_nodes", type=int, metavar="M", help="nodes; must agree with the launcher")
     add("--deepspeed_config", metavar="FILE", help="JSON file of strategy deepspeed (training.deepspeed_config)")
     add("--flops_budget", metavar="F", help="stop at this many training FLOPs (training.flops_budget)")
@@ -90,6 +92,28 @@ def list_configs(path: str | None) -> None:
         print(f"{name:16} {config.experiment.description}")
 
 
+def launches_itself(options: argparse.Namespace, config: ConfigWrapper) -> bool:
+    """Whether `--devices` asks for ranks on this machine that no launcher has started.
+
+    Raises:
+        LaunchError: what a launcher started is not what the options ask for.
+        ConfigError: several ranks with a strategy for one. It is not replaced: the config would say one thing, the
+            run do another.
+    """
+    single = find_ranks(local_rank=options.local_rank).launcher == "single"
+    if not single or options.devices is None or (options.num_nodes or 1) > 1 or options.devices < 1:
+        find_ranks(local_rank=options.local_rank, devices=options.devices, num_nodes=options.num_nodes)
+        return False
+    if options.devices > 1 and config.training.strategy == "single":
+        raise ConfigError(
+            f"--devices {options.devices} with strategy 'single'",
+            where="training.strategy",
+            rule="several ranks need a parallel strategy",
+            fix="add --strategy ddp (or fsdp, deepspeed)",
+        )
+    return config.training.strategy != "single"
+
+
 @command_line
 def main() -> int:
     began = time.monotonic()
@@ -108,6 +132,8 @@ def run(options: argparse.Namespace, signals: StopSignals, deadline: float | Non
     if options.print_config:
         print(yaml.safe_dump(config.to_dict(), sort_keys=False), end="")
         return 0
+    if launches_itself(options, config):
+        return start_ranks(options.devices, main, collects_signals=True)
     from weather.runtime.collectives import stop_process_group
     from weather.training.trainer import WeatherTrainer
 

@@ -59,11 +59,6 @@ def test_strategy_needs_its_world(workplace: Workplace) -> None:
     assert "strategy 'single' with 2 ranks" in output
 
 
-def test_devices_must_agree_with_the_launcher(workplace: Workplace) -> None:
-    output = workplace.run("devices", status=1, options=("--devices", "2"))
-    assert "torchrun --nnodes 1 --nproc-per-node 2" in output
-
-
 def test_nan_in_validation_data_is_named(workplace: Workplace) -> None:
     with altered(workplace.folder / "archive/valid/part_0.h5", (3, 0, 2, 2)):
         output = workplace.run("nan_valid", status=1)

@@ -14,6 +14,7 @@ import pytest
 from tests.archives import WrittenArchive
 from tests.training.stand_in import archive
 from weather.config.wrapper import ConfigWrapper
+from weather.data import synthetic
 from weather.data.statistics import Statistics, read_statistics, write_statistics
 from weather.errors import ConfigError
 from weather.training.preparation import (
@@ -161,3 +162,29 @@ def test_a_limit_that_is_no_count_is_refused(monkeypatch: pytest.MonkeyPatch, en
     monkeypatch.setenv("MAX_CHECKPOINTS", environment)
     with pytest.raises(ConfigError, match=f"MAX_CHECKPOINTS = '{environment}'"):
         checkpoint_limit(config(), None)
+
+
+# --- the default archive ---
+
+
+def test_the_default_archive_is_made_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made: list[Path] = []
+    monkeypatch.setattr(synthetic, "create_test_data", made.append)
+    folder = tmp_path / "data/synthetic"
+    synthetic.make_default_archive(folder)
+    assert made == [folder] and "making one of synthetic weather" in capsys.readouterr().out
+    (folder / synthetic.UNFINISHED).write_text("{}")
+    (folder / "train").mkdir()
+    synthetic.make_default_archive(folder)
+    assert made == [folder, folder], "half of one is none"
+    (folder / synthetic.MANIFEST).write_text("{}")
+    synthetic.make_default_archive(folder)
+    assert len(made) == 2, "a whole one is kept"
+
+
+def test_what_is_in_the_default_folder_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synthetic, "create_test_data", lambda folder: pytest.fail("touched"))
+    (tmp_path / "train").mkdir()
+    synthetic.make_default_archive(tmp_path)

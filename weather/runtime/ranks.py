@@ -80,8 +80,8 @@ def find_ranks(
     asked = ranks.local_world_size if devices is None else devices, ranks.nodes if num_nodes is None else num_nodes
     if asked != (ranks.local_world_size, ranks.nodes):
         fix = (
-            f"start it with: torchrun --nnodes {num_nodes or 1} --nproc-per-node {devices or 1} "
-            "-m weather.train --strategy ddp (and your options)"
+            f"start it on each node with: torchrun --nnodes {num_nodes or 1} --nproc-per-node {devices or 1} "
+            "--rdzv-backend c10d --rdzv-endpoint FIRST_HOST:29400 -m weather.train --strategy ddp (and your options)"
             if ranks.launcher == "single"
             else "leave --devices and --num_nodes to the launcher"
         )

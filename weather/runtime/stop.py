@@ -25,6 +25,7 @@ class StopSignals:
             if signal.getsignal(number) == signal.SIG_IGN:
                 continue  # nohup: whoever started this process wants the signal to pass by
             self._previous[number] = signal.signal(number, self._remember)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)  # `start_ranks` keeps them back until now
         return self
 
     def __exit__(

@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from weather.config.schema import DataSection
 from weather.config.wrapper import ConfigWrapper
 from weather.data.archive import Archive, open_archive
 from weather.data.loader import Samples, check_finite, sampled_states
 from weather.data.order import global_batch, rank_share
 from weather.data.reader import StateReader
+from weather.data.synthetic import make_default_archive
 from weather.errors import ConfigError
 from weather.model.flops import ModelCost, model_cost
 from weather.runtime.collectives import on_first_rank
@@ -23,6 +25,7 @@ from weather.training.budget import RunLength, plan_run
 from weather.training.loss import loss_weights
 
 FARTHEST_MEAN = 5.0  # standard deviations between the mean of some whole states and that of the archive
+DEFAULT_DATA_DIR = str(DataSection.model_fields["data_dir"].default)
 SAMPLED_STATES = 4  # states a split that are read at the start to find values that are not finite
 
 #: Keys that decide what a step number means, or what fits the weights: a run keeps them for life.
@@ -101,6 +104,8 @@ def prepare(config: ConfigWrapper) -> Prepared:
 
 
 def _prepare(config: ConfigWrapper) -> Prepared:
+    if config.data.data_dir == DEFAULT_DATA_DIR:
+        make_default_archive(Path(DEFAULT_DATA_DIR))
     # Absolute, so that the run's config serves from any folder.
     paths = {"data.data_dir": config.data.data_dir, "training.checkpoint_dir": config.training.checkpoint_dir}
     config = config.replace({key: str(Path(path).expanduser().absolute()) for key, path in paths.items()})
