@@ -15,7 +15,7 @@ import pytest
 
 from tests.distributed.runs import PATIENCE_SECONDS, REPOSITORY, Workplace, assert_same_bits
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 CANNOT = 77  # of slurm_up.sh: this machine can have no SLURM
 SCRIPTS = Path(__file__).parent
 LONG = ("epochs=30", "eval_frequency=0", "save_frequency=0")  # 180 steps: enough to be interrupted

@@ -14,7 +14,7 @@ import pytest
 
 from tests.distributed.runs import PATIENCE_SECONDS, Workplace, assert_same_bits, descendants, kill_tree
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 
 

@@ -52,7 +52,7 @@ def test_one_rank_may_have_a_parallel_strategy(workplace: Workplace) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_a_signal_stops_all_and_the_status_is_75(workplace: Workplace, number: signal.Signals) -> None:
     name = f"own_{number.name}"
     process = workplace.start(name, "epochs=4000", options=TWO)
@@ -66,6 +66,7 @@ def test_a_signal_stops_all_and_the_status_is_75(workplace: Workplace, number: s
     assert not wait_until_gone(below)
 
 
+@pytest.mark.slow
 def test_a_signal_before_the_ranks_have_begun_is_kept_for_them(workplace: Workplace) -> None:
     process = workplace.start("early", "epochs=4000", options=TWO)
     while len(ranks := descendants(process.pid)) < 2:
@@ -78,6 +79,7 @@ def test_a_signal_before_the_ranks_have_begun_is_kept_for_them(workplace: Workpl
     assert not wait_until_gone(ranks)
 
 
+@pytest.mark.slow
 def test_a_ctrl_c_of_the_terminal_counts_once(workplace: Workplace) -> None:
     """The terminal signals the whole foreground group: parent and, if they were in it, ranks."""
     process = workplace.start("terminal", "epochs=4000", options=TWO)
@@ -87,6 +89,7 @@ def test_a_ctrl_c_of_the_terminal_counts_once(workplace: Workplace) -> None:
     assert process.returncode == 75, output
 
 
+@pytest.mark.slow
 def test_quit_ends_all_at_once(workplace: Workplace) -> None:
     process = workplace.start("quit", "epochs=4000", options=TWO)
     workplace.wait_for_step(process, "quit", 3)
@@ -97,6 +100,7 @@ def test_quit_ends_all_at_once(workplace: Workplace) -> None:
     assert not wait_until_gone(below)
 
 
+@pytest.mark.slow
 def test_when_the_parent_dies_the_ranks_save_and_leave(workplace: Workplace) -> None:
     process = workplace.start("orphans", "epochs=4000", options=TWO)
     workplace.wait_for_step(process, "orphans", 3)
