@@ -63,6 +63,7 @@ def files(reference: Workplace) -> Workplace:
     return reference
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", ["auto", "1"])
 @pytest.mark.parametrize("file", [*FILES, "safe"])
 def test_every_file_walks_with_a_single_process(files: Workplace, file: str, size: str) -> None:
