@@ -118,7 +118,10 @@ class DigestingWriter(dcp.FileSystemWriter):
         return plan
 
     def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[Any]:  # type: ignore[override]
-        written: list[WriteResult] = super().write_data(plan, planner).wait() if plan.items else []
+        try:
+            written: list[WriteResult] = super().write_data(plan, planner).wait() if plan.items else []
+        except Exception as error:
+            raise _cause_on_disk(error) from error
         future: Future[Any] = Future()
         future.set_result((written, self._files.files))
         return future
@@ -129,3 +132,13 @@ class DigestingWriter(dcp.FileSystemWriter):
             files |= of_rank
         super().finish(metadata, [written for written, _ in results])
         self._commit(files | self._files.files)
+
+
+def _cause_on_disk(error: BaseException) -> BaseException:
+    """The disk's failure behind an error, if there is one: in mid-tensor, torch tells of its own position only."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return error
