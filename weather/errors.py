@@ -81,7 +81,7 @@ def command_line(main: Callable[[], int | None]) -> Callable[[], None]:
         except KeyboardInterrupt:
             print("interrupted; what was finished is kept", file=sys.stderr)
             status = EXIT_INTERRUPTED
-        except Exception:
+        except Exception:  # a defect of ours or of a library: its traceback is what helps
             if not _among_ranks():
                 raise
             traceback.print_exc()

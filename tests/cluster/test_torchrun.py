@@ -15,7 +15,7 @@ import pytest
 from tests.distributed.runs import PATIENCE_SECONDS, Workplace, assert_same_bits, descendants, kill_tree
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+VARIABLES = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -27,17 +27,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
 
 def start(place: Workplace, name: str, launcher: list[str], *settings: str) -> subprocess.Popen[str]:
     words = place.command(name, *settings, "strategy=ddp")[2:]  # without `python -m`
-    process = subprocess.Popen(
-        [sys.executable, "-m", "torch.distributed.run", *launcher, "-m", *words],
-        cwd=place.folder,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    place.processes.append(process)
-    return process
+    command = [sys.executable, "-m", "torch.distributed.run", *launcher, "-m", *words]
+    return place.start_command(command, **VARIABLES)
 
 
 def test_two_agents_train_what_one_trains(workplace: Workplace) -> None:

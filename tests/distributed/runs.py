@@ -70,10 +70,14 @@ class Workplace:
 
     def start(self, name: str, *settings: str, **more: Any) -> subprocess.Popen[str]:
         """Start a run in a process group of its own and do not wait for it."""
+        return self.start_command(self.command(name, *settings, **more))
+
+    def start_command(self, command: list[str], **variables: str) -> subprocess.Popen[str]:
+        """Start any command here, with more environment variables; it is ended with the workplace."""
         process = subprocess.Popen(
-            self.command(name, *settings, **more),
+            command,
             cwd=self.folder,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

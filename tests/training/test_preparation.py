@@ -15,7 +15,9 @@ from tests.archives import WrittenArchive
 from tests.training.stand_in import archive
 from weather.config.wrapper import ConfigWrapper
 from weather.data import synthetic
+from weather.data.default_archive import make_default_archive
 from weather.data.statistics import Statistics, read_statistics, write_statistics
+from weather.data.synthetic_request import MANIFEST, UNFINISHED
 from weather.errors import ConfigError
 from weather.training.preparation import (
     Prepared,
@@ -173,18 +175,18 @@ def test_the_default_archive_is_made_where_there_is_none(
     made: list[Path] = []
     monkeypatch.setattr(synthetic, "create_test_data", made.append)
     folder = tmp_path / "data/synthetic"
-    synthetic.make_default_archive(folder)
+    make_default_archive(folder)
     assert made == [folder] and "making one of synthetic weather" in capsys.readouterr().out
-    (folder / synthetic.UNFINISHED).write_text("{}")
+    (folder / UNFINISHED).write_text("{}")
     (folder / "train").mkdir()
-    synthetic.make_default_archive(folder)
+    make_default_archive(folder)
     assert made == [folder, folder], "half of one is none"
-    (folder / synthetic.MANIFEST).write_text("{}")
-    synthetic.make_default_archive(folder)
+    (folder / MANIFEST).write_text("{}")
+    make_default_archive(folder)
     assert len(made) == 2, "a whole one is kept"
 
 
 def test_what_is_in_the_default_folder_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(synthetic, "create_test_data", lambda folder: pytest.fail("touched"))
     (tmp_path / "train").mkdir()
-    synthetic.make_default_archive(tmp_path)
+    make_default_archive(tmp_path)

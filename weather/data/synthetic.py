@@ -9,7 +9,6 @@ from one distribution.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
 import math
@@ -25,13 +24,10 @@ import numpy as np
 
 from weather.data.quasigeostrophic import CHANNELS, Diagnosis, TwoLayerModel
 from weather.data.statistics import MEANS_FILE, STANDARD_DEVIATIONS_FILE, Moments, write_statistics
-from weather.data.synthetic_request import SPIN_UP_DAYS, Request, chosen_channels, split_years
+from weather.data.synthetic_request import MANIFEST, SPIN_UP_DAYS, UNFINISHED, Request, chosen_channels, split_years
 from weather.data.year_file import create_year_file, default_latitude, default_longitude
 from weather.errors import DataError
 
-MANIFEST = "synthetic.json"  # what was asked for; it has this name last of all, so an archive without it is incomplete
-UNFINISHED = f"{MANIFEST}.partial"
-LOCK_FILE = "lock"
 SOURCE = "weather.synthesize"  # the attribute `source` of every year file written here
 STEPS_PER_HOUR = 3  # at T31, in proportion at others
 MEMBERS_AT_ONCE = 4  # years integrated side by side; the cost of each falls up to here and rises beyond (cache)
@@ -115,35 +111,6 @@ def create_test_data(
         raise DataError(f"the archive cannot be written ({error})", where=data_dir) from error
     log.info("wrote %d years of %s to %s", len(request.files), ", ".join(request.channels), data_dir)
     return data_dir
-
-
-def make_default_archive(data_dir: Path) -> None:
-    """Make the default archive where there is none, or only the beginning of one, so that a first run needs no data.
-
-    Anything else that is there is left alone. Of several processes one writes and the others wait.
-
-    Raises:
-        DataError: it cannot be written.
-    """
-    if not _is_unfinished(data_dir):
-        return
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        with open(data_dir / LOCK_FILE, "w") as lock:
-            with contextlib.suppress(OSError):  # some file systems have no locks
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            if _is_unfinished(data_dir):
-                print(f"no archive in {data_dir} yet: making one of synthetic weather (some seconds)", flush=True)
-                create_test_data(data_dir)
-    except OSError as error:
-        raise DataError(f"the archive cannot be written ({error})", where=data_dir) from error
-
-
-def _is_unfinished(data_dir: Path) -> bool:
-    """Whether there is nothing, or what a call that was cut short has left."""
-    if (data_dir / MANIFEST).exists():
-        return False
-    return (data_dir / UNFINISHED).exists() or not any(path.name != LOCK_FILE for path in data_dir.glob("*"))
 
 
 def _is_complete(data_dir: Path, request: Request, overwrite: bool) -> bool:

@@ -12,6 +12,8 @@ from weather.data.quasigeostrophic import CHANNELS
 from weather.errors import ConfigError
 
 VERSION = 1  # of the model and its parameters: another version makes other weather of the same request
+MANIFEST = "synthetic.json"  # what was asked for; it has this name last of all, so an archive without it is incomplete
+UNFINISHED = f"{MANIFEST}.partial"
 SPIN_UP_DAYS = 60  # from jets and noise to weather; the eddies have their strength after about 40
 SMALLEST_GRID = 8
 

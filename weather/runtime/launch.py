@@ -7,7 +7,6 @@ the block, so that a signal waits until they can answer it.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import logging
 import multiprocessing
@@ -123,7 +122,7 @@ def _forward(number: int, received: list[int]) -> None:
         taken = signal.sigwait(FORWARDED)
         received.append(taken)
         while len(multiprocessing.active_children()) < number and time.monotonic() < began + STARTING_SECONDS:
-            time.sleep(0.05)
+            time.sleep(0.05)  # torch's agent tells nobody when it has started a rank
         for child in multiprocessing.active_children():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child.pid or 0, taken)
@@ -157,7 +156,6 @@ def _rank(main: Callable[[], None], collects_signals: bool) -> int:
     for number in FORWARDED:
         signal.signal(number, signal.SIG_IGN)  # it is over; the others may still be leaving
     over.set()
-    atexit.register(os._exit, 0)  # without destructors: those of gloo may wait for the other ranks
     return int(str(status))
 
 

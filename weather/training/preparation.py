@@ -14,10 +14,10 @@ import numpy as np
 from weather.config.schema import DataSection
 from weather.config.wrapper import ConfigWrapper
 from weather.data.archive import Archive, open_archive
+from weather.data.default_archive import make_default_archive
 from weather.data.loader import Samples, check_finite, sampled_states
 from weather.data.order import global_batch, rank_share
 from weather.data.reader import StateReader
-from weather.data.synthetic import make_default_archive
 from weather.errors import ConfigError
 from weather.model.flops import ModelCost, model_cost
 from weather.runtime.collectives import on_first_rank
