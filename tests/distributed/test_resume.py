@@ -81,6 +81,7 @@ def test_never_does_not_start_over(workplace: Workplace) -> None:
     assert "the newest at step 3" in output
 
 
+@pytest.mark.slow
 def test_resume_from_a_named_checkpoint(workplace: Workplace) -> None:
     workplace.run("origin", "save_every_steps=1", "max_checkpoints=0", "max_steps=5")
     path = Path("checkpoints/origin/checkpoint_step_2")

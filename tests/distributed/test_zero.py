@@ -164,6 +164,7 @@ def observed(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return [torch.load(Path(f"{output}.{rank}"), weights_only=True) for rank in (0, 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", FILES)
 def test_fp16_scales_the_loss_and_finds_its_scale(observed: list[dict[str, Any]], file: str) -> None:
     for rank in observed:
@@ -176,6 +177,7 @@ def test_fp16_scales_the_loss_and_finds_its_scale(observed: list[dict[str, Any]]
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("file", FILES)
 def test_the_first_weights_have_the_bits_of_a_single_process(
@@ -187,6 +189,7 @@ def test_the_first_weights_have_the_bits_of_a_single_process(
     assert_same_bits(found, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("file", FILES)
 def test_gradients_are_those_of_the_global_batch(observed: list[dict[str, Any]], file: str, precision: str) -> None:
@@ -199,6 +202,7 @@ def test_gradients_are_those_of_the_global_batch(observed: list[dict[str, Any]],
             torch.testing.assert_close(found[name], tensor, rtol=0, atol=tolerance[precision == "bf16"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("file", FILES)
 def test_a_step_that_is_not_finite(observed: list[dict[str, Any]], file: str, precision: str) -> None:
