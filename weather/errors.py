@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import difflib
 import functools
@@ -9,12 +10,15 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable
+from typing import NoReturn
 
 EXIT_COMPLETE = 0
 EXIT_FAILED = 1
 RANK_VARIABLES = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: "stopped in good order, start me again"
+
+_among_ranks = False
 
 
 class WeatherError(Exception):
@@ -82,23 +86,40 @@ def command_line(main: Callable[[], int | None]) -> Callable[[], None]:
             print("interrupted; what was finished is kept", file=sys.stderr)
             status = EXIT_INTERRUPTED
         except Exception:  # a defect of ours or of a library: its traceback is what helps
-            if not _among_ranks():
+            if not _among_ranks:
                 raise
             traceback.print_exc()
             status = EXIT_FAILED
-        if status and status != EXIT_STOPPED and _among_ranks():
-            # The process group is not taken down in good order, for other ranks may wait in it for ever; and what
-            # Python does at its end could wait for the threads of the group.
-            for stream in (sys.stdout, sys.stderr):
-                with contextlib.suppress(OSError):
-                    stream.flush()
-            os._exit(status)
+        if _among_ranks and not _started_by_ourselves():
+            end_of_rank(status or EXIT_COMPLETE)
         sys.exit(status or EXIT_COMPLETE)
 
     return door
 
 
-def _among_ranks() -> bool:
-    """Whether this process is in a process group; imports nothing."""
-    distributed = sys.modules.get("torch.distributed")
-    return distributed is not None and bool(distributed.is_initialized())
+def joins_ranks() -> None:
+    """Remember that this process joins a process group: its command line then ends it by `end_of_rank`."""
+    global _among_ranks
+    _among_ranks = True
+
+
+def _started_by_ourselves() -> bool:
+    """Whether `runtime.launch` started this rank and waits for its status; it ends the process itself."""
+    multiprocessing = sys.modules.get("multiprocessing")
+    return multiprocessing is not None and multiprocessing.parent_process() is not None
+
+
+def end_of_rank(status: int) -> NoReturn:
+    """End a process that other ranks know, without Python's own finalization.
+
+    A thread of gloo or NCCL drops its last tensors as soon as it gets Python's interpreter lock. Finalization ends
+    threads that wait for the lock, here within a C++ destructor, and then the whole process aborts after its work is
+    done. After a failure, the destructors of a process group may wait for a rank that is gone. So a rank ends as
+    Python's multiprocessing ends its children: exit handlers, which a failed rank leaves out, streams, `os._exit`.
+    """
+    if status in (EXIT_COMPLETE, EXIT_STOPPED):
+        atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(status)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 120
+END = "\nfrom weather.errors import end_of_rank\nend_of_rank(0)\n"
 
 
 def run_pair(script: str) -> list[list[str]]:
@@ -21,7 +22,7 @@ def run_pair(script: str) -> list[list[str]]:
     common = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", script],
+            [sys.executable, "-c", script + END],
             cwd=ROOT,
             env={**os.environ, **common, "RANK": rank, "LOCAL_RANK": rank, "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,

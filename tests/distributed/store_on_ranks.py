@@ -12,7 +12,7 @@ from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
-from weather.errors import CheckpointError
+from weather.errors import CheckpointError, end_of_rank
 from weather.training import checkpoint_store
 from weather.training.checkpoint import MARKER, Progress, complete_checkpoints, load_tensors, read_checkpoint
 from weather.training.checkpoint_digest import DigestingWriter
@@ -146,3 +146,4 @@ if __name__ == "__main__":
             print(f"passed: {part.__name__}", flush=True)
         dist.barrier()
     dist.destroy_process_group()
+    end_of_rank(0)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 from tests.distributed.pair import run_pair
 
 RANK = """
@@ -29,3 +32,40 @@ stop_process_group()
 def test_gradient_buckets_end_before_the_process_group() -> None:
     """They hold the group, and its end must not be theirs (see `DistributedDataParallel.close`)."""
     assert run_pair(RANK) == [["True"], ["True"]]
+
+
+DOOR = """
+import atexit
+import sys
+from weather.errors import command_line
+from weather.runtime.collectives import start_process_group, stop_process_group
+from weather.runtime.ranks import find_ranks
+
+class Witness:
+    def __del__(self):
+        print("finalized")
+
+witness = Witness()
+
+@command_line
+def main():
+    start_process_group(find_ranks(), "gloo", 1.0, None)
+    stop_process_group()
+    atexit.register(print, "exit handlers ran")
+    return 0
+
+main()
+"""
+
+
+def test_no_thread_of_the_group_is_ended_by_python() -> None:
+    """A thread that waits for the interpreter lock in finalization aborts the process, now and then."""
+    assert run_pair(DOOR) == [["exit handlers ran"]] * 2
+
+
+def test_a_lone_process_ends_as_any_other() -> None:
+    alone = DOOR.replace("start_process_group(find_ranks()", "start_process_group(Ranks()").replace(
+        "import find_ranks", "import Ranks"
+    )
+    ended = subprocess.run([sys.executable, "-c", alone], capture_output=True, text=True, timeout=120, check=False)
+    assert ended.stdout.splitlines() == ["exit handlers ran", "finalized"]

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from weather.config.wrapper import ConfigWrapper
+from weather.errors import end_of_rank
 from weather.model.transformer import WeatherTransformer
 from weather.runtime.collectives import start_process_group, stop_process_group
 from weather.runtime.device import choose_device
@@ -115,3 +116,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    end_of_rank(0)

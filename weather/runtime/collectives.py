@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 
-from weather.errors import LaunchError, WeatherError
+from weather.errors import LaunchError, WeatherError, joins_ranks
 from weather.runtime.ranks import Ranks
 
 Result = TypeVar("Result")
@@ -24,6 +24,7 @@ def start_process_group(ranks: Ranks, backend: str, timeout_minutes: float, devi
     """
     if ranks.launcher == "single" or dist.is_initialized():
         return
+    joins_ranks()
     os.environ.update(MASTER_ADDR=ranks.master_address, MASTER_PORT=str(ranks.master_port))
     try:
         dist.init_process_group(

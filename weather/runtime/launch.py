@@ -7,6 +7,7 @@ the block, so that a signal waits until they can answer it.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import multiprocessing
@@ -156,6 +157,7 @@ def _rank(main: Callable[[], None], collects_signals: bool) -> int:
     for number in FORWARDED:
         signal.signal(number, signal.SIG_IGN)  # it is over; the others may still be leaving
     over.set()
+    atexit.register(os._exit, EXIT_COMPLETE)  # once the agent has the status: see `errors.end_of_rank`
     return int(str(status))
 
 
