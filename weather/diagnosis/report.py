@@ -16,7 +16,7 @@ from weather.errors import EXIT_COMPLETE, EXIT_FAILED, LaunchError
 EXIT_WARNINGS = 3
 EXIT_STATUS = {Severity.NOTE: EXIT_COMPLETE, Severity.WARNING: EXIT_WARNINGS, Severity.ERROR: EXIT_FAILED}
 VERSION = 1  # of the JSON
-WIDTH_OF_A_LOG = 120
+WIDTH_OF_A_LOG = 180
 MOST_ROWS = 40
 STYLES = {Severity.NOTE: "cyan", Severity.WARNING: "yellow", Severity.ERROR: "bold red"}
 
@@ -35,10 +35,10 @@ def print_report(parts: Parts) -> None:
 
     console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_LOG, highlight=False, markup=False, emoji=False)
     for name, sections in parts.items():
-        console.rule(name)
+        console.print(f"\n==== {name} ====", style="bold")
         for section in sections:
             _print_section(console, section)
-    console.rule("result")
+    console.print("\n==== result ====", style="bold")
     findings = [finding for sections in parts.values() for section in sections for finding in section.findings]
     for severity in sorted(Severity, reverse=True):
         found = [finding for finding in findings if finding.severity == severity]
@@ -83,7 +83,7 @@ def show(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}" if abs(value) < 1e6 else f"{value:.4g}"
+        return f"{value:.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}" if abs(value) < 1e-3 else f"{value:.4g}"
     if isinstance(value, (list, tuple)):
         return ", ".join(map(show, value))
     return str(value)
