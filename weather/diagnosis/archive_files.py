@@ -95,8 +95,8 @@ def _row(file: YearFile) -> tuple[object, ...]:
     first, last = (None, None) if time is None else (_minute(time[0]), _minute(time[-1]))
     chunks = "contiguous" if file.chunks is None else "x".join(map(str, file.chunks))
     grid = f"{header.grid[0]}x{header.grid[1]}"
-    return (file.name, header.states, of_year, first, last, step, gaps, grid, header.shape[1], str(header.dtype), chunks,
-            file.compression)  # fmt: skip
+    layout = (grid, header.shape[1], str(header.dtype), chunks, file.compression)
+    return (file.name, header.states, of_year, first, last, step, gaps, *layout)
 
 
 def _minute(time: np.datetime64) -> str:

@@ -32,6 +32,14 @@ def judge_values(section: Section, found: Survey, selected: Sequence[str], longi
     for channel in found.channels:
         if channel.everywhere.count:
             _judge_range(section, channel, strange)
+    unknown = [channel.name for channel in found.channels if _standard(channel) is None]
+    if unknown:
+        section.find(
+            Severity.NOTE,
+            "data.unknown_variable",
+            f"channels whose name or unit is not known, so that their ranges were not judged: {', '.join(unknown)}",
+            "name them as ERA5 does: t2m, u10, z500, ..., with units such as 'm s-1'",
+        )
     _judge_levels(section, found.channels)
     if np.ptp(longitude) >= ROUND_THE_WORLD:
         _judge_winds(section, found.channels)
@@ -94,9 +102,6 @@ def _judge_range(section: Section, channel: ChannelSurvey, strange: Sequence[Cha
         )
         return
     if standard is None:
-        known = variable(channel.name)
-        why = f"its unit '{channel.unit}' is not known" if known is not None else "its name is not known"
-        section.find(Severity.NOTE, "data.unknown_variable", f"channel '{channel.name}' was not judged: {why}")
         return
     bounds, low, high, mean = standard
     if channel not in strange and not channel.outside:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -54,7 +54,9 @@ def examine(
     return status
 
 
-def _examine_part(part: str, config: ConfigWrapper, ranks: Ranks, device: str, full: bool, say) -> list[Section]:  # type: ignore[no-untyped-def]
+def _examine_part(
+    part: str, config: ConfigWrapper, ranks: Ranks, device: str, full: bool, say: Callable[[str], None]
+) -> list[Section]:
     if part == "machine":
         from weather.diagnosis.machine import examine_machine
 

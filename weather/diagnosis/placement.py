@@ -59,8 +59,12 @@ def device_section(records: Sequence[RankRecord]) -> Section:
         )  # fmt: skip
     for record in records:
         if record.device_error:
-            section.find(Severity.ERROR, "machine.device", f"rank {record.rank} on {record.host}: {record.device_error}",
-                         "show every rank the devices that it needs: one each, or all to all")  # fmt: skip
+            section.find(
+                Severity.ERROR,
+                "machine.device",
+                f"rank {record.rank} on {record.host}: {record.device_error}",
+                "show every rank the devices that it needs: one each, or all to all",
+            )
     for ranks in by_node(records):
         users: dict[str, list[RankRecord]] = defaultdict(list)
         for record in ranks:
