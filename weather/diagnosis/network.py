@@ -22,7 +22,7 @@ from weather.runtime.collectives import gather_from_ranks, on_first_rank
 KILOBYTE, MEGABYTE = 2**10, 2**20
 CPU_SIZES = (4 * KILOBYTE, 64 * KILOBYTE, MEGABYTE, 16 * MEGABYTE, 64 * MEGABYTE)
 DEVICE_SIZES = (*CPU_SIZES, 256 * MEGABYTE)
-SECONDS_PER_SIZE = 0.4
+SECONDS_PER_SIZE = 0.2
 MOST_ROUNDS = 100
 PINGS = 20
 MOST_PEERS = 64  # whose latency is measured: NCCL connects every pair anew, which takes a good part of a second
