@@ -89,6 +89,21 @@ def test_every_file_is_examined_whatever_is_wrong_with_the_others(make_archive: 
     assert "refused" in sections["a run on it"].facts
 
 
+@pytest.mark.parametrize("damage", ["index", "values"])
+def test_damage_within_a_file_does_not_stop_the_others(make_archive: MakeArchive, damage: str) -> None:
+    archive = plausible(make_archive, chunks=(1, 7, 16, 32), compression="gzip")
+    path = archive.path(number=3)
+    with h5py.File(path) as file:
+        chunk = file["fields"].id.get_chunk_info(0)
+    content = bytearray(path.read_bytes())
+    place = content.rindex(b"TREE") if damage == "index" else chunk.byte_offset
+    content[place : place + 64] = b"\xff" * 64
+    path.write_bytes(content)
+    sections, told = examine(archive)
+    assert told and all(line.startswith("ERROR data.") and "part_3.h5" in line for line in told), told
+    assert sections["variables"].facts["states_read"] >= 72
+
+
 def test_swapped_channels_of_other_kinds_are_an_error(make_archive: MakeArchive) -> None:
     archive = plausible(make_archive)
     for split, files in archive.fields.items():

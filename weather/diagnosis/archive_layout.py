@@ -14,6 +14,7 @@ from weather.data.loader import Samples
 from weather.data.reader import StateReader, bytes_touched
 from weather.data.year_file import FIELDS, open_for_reading
 from weather.diagnosis.archive_files import YearFile
+from weather.diagnosis.archive_survey import reading_failed
 from weather.diagnosis.findings import Section, Severity
 from weather.errors import DataError
 
@@ -44,8 +45,8 @@ def layout_section(
     for file in layouts.values():
         try:
             section.rows.append(_measure(section, file, channels, sequence_length, dt, np.random.default_rng(seed)))
-        except DataError as error:
-            section.find(Severity.ERROR, "data.read", str(error))
+        except (DataError, OSError, RuntimeError) as error:
+            section.find(Severity.ERROR, "data.read", reading_failed(file, error))
     return section
 
 

@@ -126,11 +126,17 @@ def survey(section: Section, files: Sequence[YearFile], *, full: bool, say: Call
                     said = time.monotonic()
                     left = (said - began) * (total - done) / done
                     say(f"{done} of {total} states read, {duration(left)} left")
-        except DataError as error:
-            section.find(Severity.ERROR, "data.read", str(error))
+        except (DataError, OSError, RuntimeError) as error:  # h5py's, of a damaged index of chunks
+            section.find(Severity.ERROR, "data.read", reading_failed(file, error))
         finally:
             reader.close()
     return found
+
+
+def reading_failed(file: YearFile, error: Exception) -> str:
+    """What a finding says of a file that cannot be read."""
+    where = "" if isinstance(error, DataError) else f"{file.header.where}: "
+    return f"{where}{' '.join(str(error).split())}"
 
 
 def _channel(name: str, unit: str, rows: int) -> ChannelSurvey:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from weather.diagnosis.findings import Section, Severity
-from weather.diagnosis.rank_record import RankRecord
+from weather.diagnosis.rank_record import VISIBILITY, RankRecord
 
 # NCCL's buffers between the ranks of a node are in /dev/shm, of which containers by default have 64 MB ("Shared
 # memory" in the troubleshooting page of NCCL's documentation).
@@ -48,14 +48,16 @@ def write_list(numbers: Sequence[int]) -> str:
 
 def device_section(records: Sequence[RankRecord]) -> Section:
     """The devices of all ranks, and those that two ranks share."""
-    columns = ("rank", "host", "kind", "device", "memory_gb", "index", "visible_devices", "device_id")
+    columns = ("rank", "host", "kind", "device", "memory_gb", "index", "visible", "visible_by", "device_id")
     section = Section("devices", columns=columns)
     section.facts["kinds"] = sorted({record.kind for record in records})
     for record in records:
         memory = None if record.device_memory is None else round(record.device_memory / 1e9, 1)
+        by = [f"{name}={record.variables[name]}" for name in VISIBILITY if record.variables.get(name)]
+        visible_by = " ".join(by) or None
         section.rows.append(
             (record.rank, record.host, record.kind, record.device, memory, record.device_index,
-             record.visible_devices, record.device_id)
+             record.visible_devices, visible_by, record.device_id)
         )  # fmt: skip
     for record in records:
         if record.device_error:
