@@ -206,3 +206,10 @@ def test_no_folder_is_one_finding(make_archive: MakeArchive) -> None:
 def test_a_config_that_does_not_fit_is_refused_as_a_run_would(make_archive: MakeArchive) -> None:
     _, told = examine(plausible(make_archive), channels=["t2m", "w500"])
     assert len(told) == 1 and told[0].startswith("ERROR data.refused") and "no channel 'w500'" in told[0]
+
+
+def test_a_config_that_does_not_fit_is_told_beside_other_errors(make_archive: MakeArchive) -> None:
+    archive = plausible(make_archive)
+    rewrite(archive, lambda fields: fields.__setitem__((0, 0, 0, 0), np.nan))
+    _, told = examine(archive, channels=["t2m", "w500"])
+    assert [line.split(":")[0] for line in told] == ["ERROR data.nonfinite", "ERROR data.refused"]

@@ -33,7 +33,7 @@ def test_a_rank_without_a_device_and_mixed_kinds_are_errors() -> None:
 
 def test_all_ranks_on_one_core_is_an_error() -> None:
     section = core_section([record(rank, cores=(0,)) for rank in range(4)])
-    assert ("machine.affinity", Severity.ERROR) in found(section)
+    assert found(section) == [("machine.affinity", Severity.ERROR)]
     assert "the 4 ranks on node1 have 1 core(s) together: 0, of 8" in section.findings[0].what
 
 

@@ -56,7 +56,8 @@ def test_memory_domains_of_device_and_cores(tmp_path: Path) -> None:
 def test_the_least_limit_of_the_cgroups_counts(tmp_path: Path) -> None:
     inner = tmp_path / "job" / "step"
     inner.mkdir(parents=True)
-    (inner / "memory.max").write_text("max\n")
+    (inner / "memory.max").write_text("2000\n")
+    (tmp_path / "memory.max").write_text("max\n")
     (tmp_path / "job" / "memory.max").write_text("1000\n")
     assert cgroup_memory_limit("0::/job/step", tmp_path) == 1000
     assert cgroup_memory_limit("0::/other", tmp_path) is None

@@ -149,6 +149,8 @@ def _judge_threads(section: Section, ranks: Sequence[RankRecord]) -> None:
     cores = len({core for record in ranks for core in record.cores})
     threads = sum(record.threads for record in ranks)
     host = ranks[0].host
+    if cores < len(ranks):  # `_judge_overlap` says so
+        return
     if threads > cores:
         section.find(
             Severity.WARNING,
