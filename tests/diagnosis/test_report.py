@@ -43,6 +43,13 @@ def test_a_long_table_is_cut_and_says_so(capsys: pytest.CaptureFixture[str]) -> 
     assert "960 rows more" in output and len(output.splitlines()) < 60
 
 
+def test_what_is_the_same_on_many_nodes_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    print_report({"machine": [section(*[Severity.ERROR] * 500, Severity.NOTE)]})
+    output = capsys.readouterr().out
+    assert "494 more ERROR check.error" in output and "errors    500" in output and "NOTE check.note" in output
+    assert len(output.splitlines()) < 40
+
+
 def test_json_holds_all_and_no_nan(tmp_path: Path) -> None:
     file = tmp_path / "new" / "report.json"
     write_json(file, {"machine": [section(Severity.WARNING)]}, {"ranks": 2})

@@ -11,12 +11,13 @@ import torch
 import torch.distributed as dist
 
 from weather.config.wrapper import ConfigWrapper
-from weather.diagnosis.findings import Section
+from weather.diagnosis.findings import Section, Severity
 from weather.diagnosis.rank_record import record_rank
 from weather.diagnosis.report import exit_status, print_report, write_json
 from weather.diagnosis.variables import conflicts, obstacles
-from weather.errors import LaunchError
-from weather.runtime.collectives import on_first_rank, start_process_group, stop_process_group
+from weather.errors import LaunchError, WeatherError
+from weather.runtime.collectives import gather_from_ranks, on_first_rank, start_process_group, stop_process_group
+from weather.runtime.device import choose_device
 from weather.runtime.ranks import Ranks
 
 LONGEST_DATA = datetime.timedelta(days=7)  # for which other ranks wait, while rank 0 reads a whole archive
@@ -69,10 +70,29 @@ def _examine_part(
         if patient is not None:
             dist.barrier(group=patient)
         return sections
+    return _examine_model(config, ranks, device, say)
+
+
+def _examine_model(config: ConfigWrapper, ranks: Ranks, device: str, say: Callable[[str], None]) -> list[Section]:
+    """The model, unless a rank has no device for it; what is refused is a finding, for the other parts are known."""
+    section = Section("model")
+    try:
+        choose_device(device, config.training.precision, ranks)
+        refusal = ""
+    except LaunchError as error:
+        refusal = f"rank {ranks.rank}: {error}"
+    refused = [text for text in gather_from_ranks(refusal) if text]
+    if refused:
+        section.find(Severity.ERROR, "model.device", f"{len(refused)} rank(s) have no device to train on; {refused[0]}")
+        return [section]
     from weather.diagnosis.model import examine_model
 
     say("training some steps of the model")
-    return examine_model(config, ranks, device)
+    try:
+        return examine_model(config, ranks, device)
+    except WeatherError as error:
+        section.find(Severity.ERROR, "model.refused", str(error))
+        return [section]
 
 
 def _join(config: ConfigWrapper, ranks: Ranks, device: str) -> None:

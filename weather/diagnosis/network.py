@@ -25,7 +25,8 @@ DEVICE_SIZES = (*CPU_SIZES, 256 * MEGABYTE)
 SECONDS_PER_SIZE = 0.2
 MOST_ROUNDS = 100
 PINGS = 20
-MOST_PEERS = 64  # whose latency is measured: NCCL connects every pair anew, which takes a good part of a second
+MOST_PEERS = 64  # whose latency is measured
+MOST_DEVICE_PEERS = 16  # with NCCL, which makes a communicator for every pair
 SLOW_PEER = 3.0  # times the median of its kind
 SLOWER_BY = 100e-6  # and by so many seconds
 LARGEST_SKEW = 1.0  # seconds; walltimes and the times of files are compared
@@ -92,7 +93,8 @@ def _timed(once: Callable[[], None], rounds: int, device: torch.device) -> float
 def latency_section(records: Sequence[RankRecord], device: torch.device) -> Section:
     """Half the median round trip of 8 bytes between rank 0 and others."""
     section = Section("latency", columns=("rank", "host", "same_host", "microseconds"))
-    peers = spread(range(1, len(records)), MOST_PEERS)
+    most = MOST_DEVICE_PEERS if device.type == "cuda" else MOST_PEERS
+    peers = spread(range(1, len(records)), most)
     if len(peers) < len(records) - 1:
         section.facts["measured"] = f"{len(peers)} of {len(records) - 1} ranks"
     for peer in peers:

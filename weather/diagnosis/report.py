@@ -6,6 +6,7 @@ import json
 import math
 import os
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ EXIT_STATUS = {Severity.NOTE: EXIT_COMPLETE, Severity.WARNING: EXIT_WARNINGS, Se
 VERSION = 1  # of the JSON
 WIDTH_OF_A_LOG = 180
 MOST_ROWS = 40
+MOST_ALIKE = 6  # findings of one check: a thousand nodes may have the same
 STYLES = {Severity.NOTE: "cyan", Severity.WARNING: "yellow", Severity.ERROR: "bold red"}
 
 Parts = Mapping[str, Sequence[Section]]
@@ -65,8 +67,15 @@ def _print_section(console: Any, section: Section) -> None:
         console.print(table)
         if len(section.rows) > MOST_ROWS:
             console.print(f"  ... and {len(section.rows) - MOST_ROWS} rows more, all of them in --json")
+    alike: Counter[tuple[Severity, str]] = Counter()
     for finding in sorted(section.findings, key=lambda finding: -finding.severity):
-        _print_finding(console, finding)
+        kind = (finding.severity, finding.check)
+        alike[kind] += 1
+        if alike[kind] <= MOST_ALIKE:
+            _print_finding(console, finding)
+    for (severity, check), count in alike.items():
+        if count > MOST_ALIKE:
+            console.print(f"  ... and {count - MOST_ALIKE} more {severity.name} {check}, all of them in --json")
 
 
 def _print_finding(console: Any, finding: Finding) -> None:
