@@ -14,7 +14,9 @@ from tests.archives import WrittenArchive
 from tests.diagnosis.plausible import CHANNELS, plausible
 from weather.config.wrapper import ConfigWrapper
 from weather.data.statistics import STANDARD_DEVIATIONS_FILE, Statistics, read_statistics, write_statistics
+from weather.diagnosis import archive_survey
 from weather.diagnosis.archive import examine_data
+from weather.diagnosis.archive_files import files_section
 from weather.diagnosis.findings import Section, Severity
 
 MakeArchive = Callable[..., WrittenArchive]
@@ -206,6 +208,21 @@ def test_no_folder_is_one_finding(make_archive: MakeArchive) -> None:
 def test_a_config_that_does_not_fit_is_refused_as_a_run_would(make_archive: MakeArchive) -> None:
     _, told = examine(plausible(make_archive), channels=["t2m", "w500"])
     assert len(told) == 1 and told[0].startswith("ERROR data.refused") and "no channel 'w500'" in told[0]
+
+
+def test_values_that_are_not_finite_matter_in_channels_that_are_used(make_archive: MakeArchive) -> None:
+    archive = plausible(make_archive)
+    rewrite(archive, lambda fields: fields.__setitem__((0, 1), np.nan))
+    sections, told = examine(archive, channels=["t2m", "msl"])
+    assert told == [] and "data.nonfinite" in [finding.check for finding in sections["variables"].findings]
+
+
+def test_a_long_survey_tells_how_far_it_is(make_archive: MakeArchive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive_survey, "SAYS_EVERY", -1.0)
+    files = files_section(plausible(make_archive).folder)[1]
+    said: list[str] = []
+    archive_survey.survey(Section("reading"), files, full=True, say=said.append)
+    assert len(said) == 104 and said[0].startswith("1 of 104 states read, 0:0") and said[-1].startswith("104 of 104")
 
 
 def test_a_config_that_does_not_fit_is_told_beside_other_errors(make_archive: MakeArchive) -> None:

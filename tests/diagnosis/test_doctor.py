@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -61,12 +62,33 @@ def checks(place: Path, part: str) -> list[str]:
     return [f["check"] for section in sections for f in section["findings"] if f["severity"] != "note"]
 
 
+def assert_documented(place: Path) -> None:
+    """The README names every section, fact and column of the report."""
+    page = (ROOT / "README.md").read_text().partition("## Doctor\n")[2].partition("\n## ")[0]
+    lines = [line.split("|")[1:4] for line in page.splitlines() if line.count("|") == 4]
+    rows = {title.strip(): f"{facts} {columns}".replace(",", " ").split() for title, facts, columns in lines}
+    for sections in json.loads((place / "report.json").read_text())["parts"].values():
+        for section in sections:
+            words = rows[section["title"]]
+            if section["title"] not in ("software", "environment variables"):
+                facts = [re.sub("^(train|valid|test)_", "SPLIT_", fact) for fact in section["facts"]]
+                assert set(facts) | set(section["columns"]) <= set(words), section["title"]
+
+
+def test_every_check_is_documented() -> None:
+    page = (ROOT / "README.md").read_text()
+    sources = "".join(path.read_text() for path in (ROOT / "weather" / "diagnosis").glob("*.py"))
+    for check in set(re.findall(r'"((?:machine|data)\.[a-z_]+)"', sources)):
+        assert check in page or f", .{check.partition('.')[2]}" in page, check
+
+
 def test_a_sound_archive_ends_with_0_and_a_report(place: Path) -> None:
     status, output = examine(place, "data", "--full")
     assert status == 0, output
     document = json.loads((place / "report.json").read_text())
     assert document["exit_status"] == 0 and list(document["parts"]) == ["data"]
     assert document["parts"]["data"][3]["facts"]["states_read"] == 104
+    assert_documented(place)
     assert "training_samples    79" in output and output.splitlines()[-3].split() == ["errors", "0"]
 
 
@@ -110,6 +132,12 @@ def test_under_torchrun_all_ranks_are_examined(place: Path) -> None:
     assert f"the 2 ranks on {socket.gethostname()} have 1 core(s) together: {core}" in output
     titles = [section["title"] for section in json.loads((place / "report.json").read_text())["parts"]["machine"]]
     assert {"collectives", "latency", "clocks"} <= set(titles)
+    assert_documented(place)
+
+
+def test_a_model_without_a_device_is_a_finding(place: Path) -> None:
+    status, output = examine(place, "model", "--device", "mps")
+    assert status == 1 and checks(place, "model") == ["model.device"], output
 
 
 def test_ranks_that_cannot_join_say_what_stands_in_the_way(place: Path) -> None:

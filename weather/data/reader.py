@@ -108,7 +108,8 @@ def plane_offsets(fields: h5py.Dataset) -> np.ndarray | None:
 def bytes_touched(fields: h5py.Dataset, channels: Sequence[int]) -> int:
     """Bytes, before compression, that reading these channels of one state takes out of the file as this reader does.
 
-    HDF5 reads whole chunks, which may hold other channels and other states.
+    HDF5 reads whole chunks, which may hold other channels and other states; those that its cache still has are not
+    taken into account.
     """
     _, all_channels, rows, columns = fields.shape
     plane = rows * columns * fields.dtype.itemsize
