@@ -32,6 +32,7 @@ def test_standard_atmosphere_is_that_of_the_tables(pressure: float, height: floa
         ("channel_3", None),
         ("t_s6", None),
         ("z5000", None),
+        ("t3", None),
     ],
 )
 def test_names_say_variable_and_level(name: str, expected: Variable | None) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from weather.diagnosis.findings import Section, Severity
-from weather.diagnosis.report import exit_status, print_report, show, write_json
+from weather.diagnosis.report import exit_status, print_part, print_result, show, write_json
 from weather.errors import LaunchError
 
 
@@ -28,7 +28,9 @@ def test_the_worst_finding_decides_the_status(severities: tuple[Severity, ...], 
 
 
 def test_the_report_is_plain_text_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
-    print_report({"machine": [section(Severity.WARNING, Severity.ERROR)]})
+    sections = [section(Severity.WARNING, Severity.ERROR)]
+    print_part("machine", sections)
+    print_result({"machine": sections})
     output = capsys.readouterr().out
     assert "\x1b" not in output
     assert output.index("ERROR check.error: it is so [bold]") < output.index("WARNING check.warning: it is so [bold]")
@@ -38,13 +40,15 @@ def test_the_report_is_plain_text_in_a_log(capsys: pytest.CaptureFixture[str]) -
 
 def test_a_long_table_is_cut_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     long = Section("latency", columns=("rank",), rows=[(rank,) for rank in range(1000)])
-    print_report({"machine": [long]})
+    print_part("machine", [long])
     output = capsys.readouterr().out
     assert "960 rows more" in output and len(output.splitlines()) < 60
 
 
 def test_what_is_the_same_on_many_nodes_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    print_report({"machine": [section(*[Severity.ERROR] * 500, Severity.NOTE)]})
+    many = section(*[Severity.ERROR] * 500, Severity.NOTE)
+    print_part("machine", [many])
+    print_result({"machine": [many]})
     output = capsys.readouterr().out
     assert "494 more ERROR check.error" in output and "errors    500" in output and "NOTE check.note" in output
     assert len(output.splitlines()) < 40

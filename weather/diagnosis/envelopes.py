@@ -139,7 +139,7 @@ def _rise(ratio: float, temperature: float, lapse: float) -> float:
 
 
 def variable(name: str) -> Variable | None:
-    """What a channel's name says; None where it is not known."""
+    """What a channel's name says; None where it is not known. Numbers below 10 may be levels of a model, not hPa."""
     plain = OTHER_NAMES.get(name.lower(), name.lower())
     if plain in SURFACE:
         return Variable(plain)
@@ -147,7 +147,7 @@ def variable(name: str) -> Variable | None:
     if match is None:
         return None
     kind, level = LONG_NAMES.get(match[1], match[1]), int(match[2])
-    return Variable(kind, level) if (kind in LEVELS or kind in ("z", "t")) and 1 <= level <= 1100 else None
+    return Variable(kind, level) if (kind in LEVELS or kind in ("z", "t")) and 10 <= level <= 1100 else None
 
 
 def envelope(known: Variable) -> Envelope:

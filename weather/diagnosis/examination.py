@@ -12,12 +12,12 @@ import torch.distributed as dist
 
 from weather.config.wrapper import ConfigWrapper
 from weather.diagnosis.findings import Section, Severity
+from weather.diagnosis.placement import device_section
 from weather.diagnosis.rank_record import record_rank
-from weather.diagnosis.report import exit_status, print_report, write_json
+from weather.diagnosis.report import exit_status, print_part, print_result, write_json
 from weather.diagnosis.variables import conflicts, obstacles
 from weather.errors import LaunchError, WeatherError
 from weather.runtime.collectives import gather_from_ranks, on_first_rank, start_process_group, stop_process_group
-from weather.runtime.device import choose_device
 from weather.runtime.ranks import Ranks
 
 LONGEST_DATA = datetime.timedelta(days=7)  # for which other ranks wait, while rank 0 reads a whole archive
@@ -39,11 +39,12 @@ def examine(
 
     found: dict[str, list[Section]] = {}
     for part in parts:
-        found[part] = _examine_part(part, config, ranks, device, full, say)
+        sections = found[part] = _examine_part(part, config, ranks, device, full, say)
+        if ranks.first:
+            print_part(part, sections)  # at once: a later part may end the process in a way that nobody foresaw
 
     def report() -> int:
-        print_report(found)
-        sys.stdout.flush()
+        print_result(found)
         if json_file is not None:
             facts = {"launcher": ranks.launcher, "ranks": ranks.world_size, "config": config.to_dict()}
             write_json(json_file, found, facts)
@@ -74,16 +75,12 @@ def _examine_part(
 
 
 def _examine_model(config: ConfigWrapper, ranks: Ranks, device: str, say: Callable[[str], None]) -> list[Section]:
-    """The model, unless a rank has no device for it; what is refused is a finding, for the other parts are known."""
+    """The model, unless a rank has no device of its own for it; a refusal is a finding."""
     section = Section("model")
-    try:
-        choose_device(device, config.training.precision, ranks)
-        refusal = ""
-    except LaunchError as error:
-        refusal = f"rank {ranks.rank}: {error}"
-    refused = [text for text in gather_from_ranks(refusal) if text]
-    if refused:
-        section.find(Severity.ERROR, "model.device", f"{len(refused)} rank(s) have no device to train on; {refused[0]}")
+    devices = device_section(gather_from_ranks(record_rank(ranks, device, config.training.precision)))
+    if devices.findings:
+        finding = devices.findings[0]
+        section.find(Severity.ERROR, "model.device", f"not examined: {finding.what}", finding.fix)
         return [section]
     from weather.diagnosis.model import examine_model
 

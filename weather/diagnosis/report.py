@@ -31,22 +31,32 @@ def exit_status(parts: Parts) -> int:
     return EXIT_STATUS[Severity.NOTE if severity is None else severity]
 
 
-def print_report(parts: Parts) -> None:
-    """Print all parts and, at the end, what was found in all."""
-    from rich.console import Console
+def print_part(name: str, sections: Sequence[Section]) -> None:
+    """Print one part."""
+    console = _console()
+    console.print(f"\n==== {name} ====", style="bold")
+    for section in sections:
+        _print_section(console, section)
+    sys.stdout.flush()
 
-    console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_LOG, highlight=False, markup=False, emoji=False)
-    for name, sections in parts.items():
-        console.print(f"\n==== {name} ====", style="bold")
-        for section in sections:
-            _print_section(console, section)
+
+def print_result(parts: Parts) -> None:
+    """Print what was found in all parts."""
+    console = _console()
     console.print("\n==== result ====", style="bold")
     findings = [finding for sections in parts.values() for section in sections for finding in section.findings]
     for severity in sorted(Severity, reverse=True):
         found = [finding for finding in findings if finding.severity == severity]
         checks = ", ".join(dict.fromkeys(finding.check for finding in found))
-        console.print(f"{severity.name.lower() + 's':9}{len(found):4}{'  ' + checks if found else ''}",
-                      style=STYLES[severity] if found else None)  # fmt: skip
+        line = f"{severity.name.lower() + 's':9}{len(found):4}{'  ' + checks if found else ''}"
+        console.print(line, style=STYLES[severity] if found else None, soft_wrap=True)
+    sys.stdout.flush()
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_LOG, highlight=False, markup=False, emoji=False)
 
 
 def _print_section(console: Any, section: Section) -> None:
