@@ -1,0 +1,157 @@
+"""Tries each combination of strategy, precision and attention: is it finite, equal to the reference, what does it cost?
+
+How far a gradient may lie from the fp32 reference depends on the precision. Factors of products are rounded by up to
+the unit roundoff u (half the distance from 1 to the next number), and the roundings of a pass add up like a random
+walk (Higham & Mary 2019), to a few times u. A wrong scale, mask or sum over ranks is off by a share near 1.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from weather.diagnosis.attempts import MEMORY, STATE, Attempts
+from weather.diagnosis.combinations import Combination
+from weather.diagnosis.findings import Section, Severity
+from weather.diagnosis.reference import Reference
+from weather.diagnosis.subject import Subject
+from weather.diagnosis.trial import Measurement, Trial, problems_of
+from weather.runtime.ranks import Ranks
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Largest relative differences from fp32, and why.
+
+    Attributes:
+        kernel: of attention's output and gradients alone.
+    """
+
+    loss: float
+    gradient: float
+    kernel: float
+    why: str
+
+
+LIMITS = {
+    "fp32": Limit(1e-5, 1e-4, 1e-5, "24 bits (u = 6e-8): only the order of sums differs"),
+    "bf16": Limit(1e-2, 6e-2, 4e-2, "8 bits (u = 4e-3): factors of products are rounded, some u in all"),
+    "fp16": Limit(2e-3, 1e-2, 5e-3, "11 bits (u = 5e-4): factors of products are rounded, some u in all"),
+}
+COLUMNS = (
+    "strategy",
+    "precision",
+    "attention",
+    "loss",
+    "loss difference",
+    "gradient difference",
+    "gradient norm",
+    "memory GB",
+    "seconds a step",
+    "verdict",
+)
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A combination and what it gave; None where it failed."""
+
+    combination: Combination
+    measurement: Measurement | None
+
+
+def try_combinations(
+    combinations: list[Combination],
+    subject: Subject,
+    reference: Reference | None,
+    ranks: Ranks,
+    attempts: Attempts,
+    section: Section,
+) -> list[Tried]:
+    """Try them one after the other, fill the section's table, and find what is wrong; all ranks call it."""
+    section.columns = COLUMNS
+    tried: list[Tried] = []
+    for combination in combinations:
+        outcome = attempts.attempt(lambda c=combination: Trial(subject, c, ranks).run(reference))  # type: ignore[misc]
+        names = (combination.strategy, combination.device.precision, combination.attention)
+        if outcome.result is None:
+            section.rows.append((*names, *[None] * 6, outcome.kind))
+            fix = FIXES.get(outcome.kind, "")
+            section.find(combination.severity, CHECKS[outcome.kind], f"{combination}: {outcome.text}", fix)
+        else:
+            wrong = find_wrong(combination, outcome.result, reference, section)
+            section.rows.append((*names, *_numbers(outcome.result, reference), wrong or "good"))
+        tried.append(Tried(combination, outcome.result))
+        if not outcome.together:
+            section.find(
+                Severity.ERROR,
+                "model.ranks",
+                f"not all ranks failed in {combination}; the combinations after it were left out",
+                "see what differs between the ranks: python -m weather.doctor machine",
+            )
+            break
+    return tried
+
+
+CHECKS = {MEMORY: "model.memory", STATE: "model.optimizer", "failure": "model.step"}
+FIXES = {
+    MEMORY: "set training.micro_batch_size lower (the result is the same) or model.activation_checkpointing=full",
+}
+
+
+def find_wrong(
+    combination: Combination, measured: Measurement, reference: Reference | None, section: Section
+) -> str:
+    """Add what is wrong with a measurement to the findings; gives it in a word or two, "" if nothing is."""
+    severity, limit = combination.severity, LIMITS[combination.device.precision]
+    nonfinite = problems_of("not finite", measured.problems)
+    if nonfinite or not (math.isfinite(measured.loss) and math.isfinite(measured.grad_norm)):
+        what = f"{combination}: loss {measured.loss:.4g}, gradient norm {measured.grad_norm:.4g}"
+        named = f"; the gradient of {_names(nonfinite)} is not finite" if nonfinite else ""
+        section.find(severity, "model.finite", what + named, "another precision or attention, if those are good")
+        return "not finite"
+    verdict = ""
+    if reference is not None and measured.comparison is not None:
+        loss, gradient = loss_difference(measured, reference), measured.comparison.difference
+        if loss > limit.loss or gradient > limit.gradient:
+            section.find(
+                severity,
+                "model.parity",
+                f"{combination}: loss is off by {loss:.1e} and the gradient by {gradient:.1e} of the fp32 reference; "
+                f"allowed are {limit.loss:.0e} and {limit.gradient:.0e} ({limit.why})",
+                "another kernel, precision or strategy that is good in the table",
+            )
+            verdict = "differs"
+        elif abs(measured.grad_norm / measured.comparison.norm - 1) > limit.gradient if measured.comparison.norm else 0:
+            section.find(
+                severity,
+                "model.parity",
+                f"{combination}: reports a gradient norm of {measured.grad_norm:.6g}, but the gradient's is "
+                f"{measured.comparison.norm:.6g}: it would be clipped wrongly",
+            )
+            verdict = "wrong norm"
+        lost = [name for name in measured.problems if reference.norms.get(name)]
+        if lost:
+            section.find(
+                severity,
+                "model.gradient",
+                f"{combination}: {_names(lost)} has no gradient, but in the fp32 reference it has",
+            )
+            verdict = verdict or "gradient lost"
+    return verdict
+
+
+def loss_difference(measured: Measurement, reference: Reference) -> float:
+    """Relative to the reference."""
+    return abs(measured.loss - reference.loss) / max(abs(reference.loss), 1e-30)
+
+
+def _numbers(measured: Measurement, reference: Reference | None) -> tuple[float | None, ...]:
+    differences: tuple[float | None, float | None] = (None, None)
+    if reference is not None and measured.comparison is not None:
+        differences = loss_difference(measured, reference), measured.comparison.difference
+    return (measured.loss, *differences, measured.grad_norm, measured.memory_gigabytes, measured.seconds)
+
+
+def _names(names: list[str]) -> str:
+    return f"'{names[0]}'" + (f" and {len(names) - 1} others" if len(names) > 1 else "")
