@@ -15,7 +15,7 @@ from weather.errors import TrainingError, WeatherError
 
 Result = TypeVar("Result")
 
-MEMORY, STATE, FAILURE = "out of memory", "state", "failure"
+MEMORY, OPTIMIZER, FAILURE = "out of memory", "optimizer", "failure"
 LONGEST_TEXT = 300
 
 
@@ -25,7 +25,7 @@ class Outcome(Generic[Result]):
 
     Attributes:
         result: of this rank; None if any rank failed.
-        kind: "" | out of memory | state (a `TrainingError`) | failure; the same on every rank.
+        kind: "" | out of memory | optimizer (a `TrainingError`) | failure; the same on every rank.
         text: what went wrong, and on which ranks.
         together: False where some ranks failed and others did not, so that the ranks may be out of step.
     """
@@ -51,6 +51,15 @@ class Attempts:
         if dist.is_initialized():
             self.group = dist.new_group(backend="gloo", timeout=datetime.timedelta(minutes=2 * timeout_minutes))
 
+    def __enter__(self) -> Attempts:
+        # Looking for garbage after every attempt is cheap only among what the attempts have made.
+        gc.collect()
+        gc.freeze()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        gc.unfreeze()
+
     def attempt(self, work: Callable[[], Result]) -> Outcome[Result]:
         """`work()`, or why it failed; all ranks call it."""
         result, kind, text = None, "", ""
@@ -58,8 +67,7 @@ class Attempts:
             result = work()
         except Exception as error:  # whatever a library raises is what this is to find out
             kind, text = _kind(error), _line(error)
-        if kind:
-            free_memory()  # here the error, whose traceback holds tensors, is gone
+        _free_memory()  # not before the error, whose traceback holds tensors, is gone
         failures = self._of_all_ranks((kind, text))
         failed = {rank: failure for rank, failure in enumerate(failures) if failure[0]}
         if not failed:
@@ -77,7 +85,7 @@ class Attempts:
         return failures
 
 
-def free_memory() -> None:
+def _free_memory() -> None:
     """Give back what nobody refers to any more."""
     gc.collect()
     if torch.cuda.is_available():
@@ -88,7 +96,7 @@ def _kind(error: Exception) -> str:
     text = str(error)
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in text:
         return MEMORY
-    return STATE if isinstance(error, TrainingError) else FAILURE
+    return OPTIMIZER if isinstance(error, TrainingError) else FAILURE
 
 
 def _line(error: Exception) -> str:

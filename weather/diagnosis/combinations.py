@@ -83,6 +83,14 @@ def possible_combinations(
     allowed = _allows(config, wanted, devices, ranks, section)
     refused: dict[str, list[str]] = {}
     found = []
+    strategies = {name: each for name, each in STRATEGIES.items() if ranks.launcher != "single" or not each.parallel}
+    if len(strategies) < len(STRATEGIES):
+        section.find(
+            Severity.NOTE,
+            "model.combinations",
+            f"not examined: {', '.join(sorted(set(STRATEGIES) - set(strategies)))}: they run in a world of ranks",
+            "torchrun --nproc-per-node 2 -m weather.doctor model",
+        )
     for precision, device in devices.items():
         kernels, obstacle = usable_kernels(subject, device)
         if obstacle:
@@ -95,7 +103,7 @@ def possible_combinations(
         )
         if fallback and precision == wanted:
             section.find(Severity.WARNING, "model.attention", fallback, "set model.attention=auto")
-        for name, strategy_class in STRATEGIES.items():
+        for name, strategy_class in strategies.items():
             try:
                 strategy_class.validate(subject.settings(name, precision, "math"), ranks, device)
             except WeatherError as error:
@@ -105,25 +113,21 @@ def possible_combinations(
                 own = precision == wanted and kernel == asked and (not allowed or name == strategy)
                 found.append(Combination(name, device, kernel, own))
     for reason, what in refused.items():
-        section.find(Severity.NOTE, "model.combinations", f"not examined: {' and '.join(what)}: {reason}")
-    return found
+        section.find(Severity.NOTE, "model.combinations", f"not examined: {'; '.join(what)}: {reason}")
+    return sorted(found, key=lambda each: list(STRATEGIES).index(each.strategy))
 
 
-def _allows(
-    config: ConfigWrapper, wanted: str, devices: dict[str, Device], ranks: Ranks, section: Section
-) -> bool:
-    """Whether this start could run the config's own strategy; if not, the reason is found."""
-    if wanted not in devices:
+def _allows(config: ConfigWrapper, wanted: str, devices: dict[str, Device], ranks: Ranks, section: Section) -> bool:
+    """Whether this start is one that the config's own strategy runs in; what else it refuses is found."""
+    strategy_class = find_strategy(config.training.strategy)
+    # Another number of ranks than a run would have is no fault of the config.
+    if (ranks.launcher == "single") if strategy_class.parallel else (ranks.world_size > 1):
         return False
-    name = config.training.strategy
-    strategy_class = find_strategy(name)
     try:
-        strategy_class.validate(config, ranks, devices[wanted])
+        if wanted in devices:
+            strategy_class.validate(config, ranks, devices[wanted])
     except WeatherError as error:
-        # Another number of ranks than a run would have is no fault of the config.
-        other_world = ranks.launcher == "single" if strategy_class.parallel else ranks.world_size > 1
-        section.find(Severity.NOTE if other_world else Severity.ERROR, "model.strategy", str(error))
-        return not other_world and strategy_class.parallel == (ranks.launcher != "single")
+        section.find(Severity.ERROR, "model.strategy", str(error))
     return True
 
 

@@ -15,10 +15,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from weather.config.schema import ModelSection
 from weather.diagnosis.findings import Section, Severity
 from weather.diagnosis.subject import Subject
+from weather.errors import ConfigError
 from weather.model.flops import model_cost
 from weather.model.transformer import WeatherTransformer
 from weather.runtime.device import Device
 from weather.runtime.ranks import Ranks
+from weather.strategies.deepspeed_package import load_deepspeed, require_deepspeed
 
 TOLERANCE = 1e-3  # of the analytic count, for what stays unexplained; both counts are exact where all is well
 
@@ -158,9 +160,6 @@ def count_by_deepspeed(section: ModelSection, device: Device, ranks: Ranks, repo
 
     Its count of FLOPs has norms and activations as well. Within a DeepSpeed engine it would count twice at ZeRO 3.
     """
-    from weather.errors import ConfigError
-    from weather.strategies.deepspeed_package import load_deepspeed, require_deepspeed
-
     try:
         require_deepspeed()
     except ConfigError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from weather.config.wrapper import ConfigWrapper
-from weather.diagnosis.attempts import Attempts, free_memory
+from weather.diagnosis.attempts import Attempts
 from weather.diagnosis.attention_check import check_kernels
 from weather.diagnosis.combinations import (
     compute_dtype,
@@ -22,7 +22,6 @@ from weather.diagnosis.precisions import LIMITS, Tried, try_combinations
 from weather.diagnosis.reference import Reference, compute_reference
 from weather.diagnosis.subject import Subject, choose_subject
 from weather.model.attention import choose_attention
-from weather.runtime.collectives import on_first_rank
 from weather.runtime.device import Device, choose_device
 from weather.runtime.ranks import Ranks
 
@@ -30,7 +29,8 @@ from weather.runtime.ranks import Ranks
 def examine_model(config: ConfigWrapper, ranks: Ranks, requested_device: str) -> list[Section]:
     """Step the model in every precision, attention kernel and strategy that this start allows, and look at it closely.
 
-    All ranks call it, in a process group or alone, and all get the same sections but for seconds and memory.
+    All ranks call it, in a process group or alone, and all get the same sections, but for seconds and memory, which
+    are each rank's own, and FLOPs, which the first rank alone counts.
 
     Args:
         requested_device: auto | cuda | rocm | mps | cpu.
@@ -49,15 +49,18 @@ def examine_model(config: ConfigWrapper, ranks: Ranks, requested_device: str) ->
         compute_dtype=compute_dtype(usual),
         head_dim=head_dim(subject),
     )[0]
-    attempts = Attempts(config.training.collective_timeout_minutes)
-    kernels = check_kernels(subject, devices, (wanted, kernel), attempts)
-    reference = _reference(subject, devices["fp32"], attempts, about)
     steps = Section("precisions and strategies", {name: limit.why for name, limit in LIMITS.items()})
     if usual.kind == "cpu":
         steps.facts["memory"] = "peak of this process so far; it keeps what it has had"
-    tried = try_combinations(combinations, subject, reference, ranks, attempts, steps)
-    sections = [about, kernels, steps, optimizer_section(tried, subject), _flow(tried, reference, subject)]
-    counted = attempts.attempt(lambda: on_first_rank(lambda: check_flops(subject, usual, kernel, ranks)))
+    with Attempts(config.training.collective_timeout_minutes) as attempts:
+        kernels = check_kernels(subject, devices, (wanted, kernel), attempts)
+        reference = _reference(subject, devices["fp32"], attempts, about)
+        tried = try_combinations(combinations, subject, reference, ranks, attempts, steps)
+        sections = [about, kernels, steps, optimizer_section(tried, subject), _flow(tried, reference, subject)]
+        # One rank counts and the others wait.
+        counted = attempts.attempt(
+            lambda: check_flops(subject, usual, kernel, ranks) if ranks.first else Section("FLOPs")
+        )
     if counted.result is None:
         about.find(Severity.WARNING, "model.flops", f"FLOPs were not counted: {counted.text}")
         return sections
@@ -67,7 +70,6 @@ def examine_model(config: ConfigWrapper, ranks: Ranks, requested_device: str) ->
 def _reference(subject: Subject, device: Device, attempts: Attempts, about: Section) -> Reference | None:
     """None, and a finding, where there cannot be one."""
     outcome = attempts.attempt(lambda: compute_reference(subject, device.torch_device))
-    free_memory()
     if outcome.result is None:
         about.find(
             Severity.WARNING,
@@ -87,7 +89,7 @@ def _flow(tried: list[Tried], reference: Reference | None, subject: Subject) -> 
         return Section("gradient flow", {"from": "nothing: there is no reference"})
     matrices = frozenset(name for name, parameter in subject.shapes().items() if len(parameter) > 1)
     for each in tried:
-        if each.combination.wanted and each.measurement is not None and each.measurement.comparison is not None:
-            gradients = each.measurement.comparison.norms
-            return gradient_flow(gradients, reference.weights, matrices, str(each.combination))
+        comparison = each.measurement.first.comparison if each.measurement is not None else None
+        if each.combination.wanted and comparison is not None:
+            return gradient_flow(comparison.norms, reference.weights, matrices, str(each.combination))
     return gradient_flow(reference.norms, reference.weights, matrices, "the fp32 reference")

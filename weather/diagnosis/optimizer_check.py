@@ -28,20 +28,20 @@ def optimizer_section(tried: list[Tried], subject: Subject) -> Section:
     section.columns = ("strategy", "precision", "attention", "changed by a step", "steps left out before it")
     trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     for each in tried:
-        measured, combination = each.measurement, each.combination
-        if measured is None:
+        if each.measurement is None:
             continue
-        still = [name for name in measured.unchanged if name in trainable]
+        first, combination = each.measurement.first, each.combination
+        still = [name for name in first.unchanged if name in trainable]
         section.rows.append(
             (
                 combination.strategy,
                 combination.device.precision,
                 combination.attention,
                 f"{len(trainable) - len(still)} of {len(trainable)} tensors",
-                measured.skipped,
+                first.skipped,
             )
         )
-        moved = [name for name in still if name not in measured.problems]
+        moved = [name for name in still if name not in first.problems]
         if moved:
             section.find(
                 combination.severity,

@@ -17,17 +17,13 @@ class Reference:
 
     Attributes:
         gradients: by parameter, float32; None where there is none.
-        weights: norm of each parameter.
+        norms, weights: norm of each parameter's gradient, and of itself.
     """
 
     loss: float
     gradients: dict[str, torch.Tensor | None]
+    norms: dict[str, float]
     weights: dict[str, float]
-
-    @property
-    def norms(self) -> dict[str, float]:
-        """Of the gradients."""
-        return {name: 0.0 if g is None else g.double().norm().item() for name, g in self.gradients.items()}
 
 
 def compute_reference(subject: Subject, device: torch.device) -> Reference:
@@ -40,11 +36,18 @@ def compute_reference(subject: Subject, device: torch.device) -> Reference:
             error.backward()
             loss += error.item()
     parameters = dict(model.named_parameters())
+    gradients = {name: None if p.grad is None else p.grad.to("cpu", torch.float32) for name, p in parameters.items()}
     return Reference(
         loss,
-        {name: None if p.grad is None else p.grad.to("cpu", torch.float32) for name, p in parameters.items()},
-        {name: p.detach().to("cpu", torch.float64).norm().item() for name, p in parameters.items()},
+        gradients,
+        {name: 0.0 if g is None else norm(g) for name, g in gradients.items()},
+        {name: norm(p.detach().cpu()) for name, p in parameters.items()},
     )
+
+
+def norm(tensor: torch.Tensor) -> float:
+    """Summed in double precision."""
+    return torch.linalg.vector_norm(tensor, dtype=torch.float64).item()
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Comparison:
     @property
     def norm(self) -> float:
         """Over all parameters."""
-        return sum(norm**2 for norm in self.norms.values()) ** 0.5
+        return sum(each**2 for each in self.norms.values()) ** 0.5
 
 
 def compare(gradients: Mapping[str, torch.Tensor], reference: Reference, factor: float = 1.0) -> Comparison:
@@ -75,15 +78,14 @@ def compare(gradients: Mapping[str, torch.Tensor], reference: Reference, factor:
     sums = torch.zeros(len(reference.gradients), 3, dtype=torch.float64)
     for row, (name, expected) in zip(sums, reference.gradients.items(), strict=True):
         if name in gradients:
-            found = gradients[name].double() / factor
-            away = found if expected is None else found - expected.double()
-            row += torch.stack([torch.ones_like(found.sum()), found.square().sum(), away.square().sum()])
-    norms, away_squared, total_squared = {}, 0.0, 0.0
-    expected_norms = reference.norms
-    for (name, norm), (count, squares, away) in zip(
-        expected_norms.items(), sum_over_ranks(sums).tolist(), strict=True
+            found = gradients[name] / factor
+            away = found if expected is None else found - expected
+            row += torch.tensor([1.0, norm(found) ** 2, norm(away) ** 2], dtype=torch.float64)
+    norms, away_squared = {}, 0.0
+    for (name, expected_norm), (count, squares, away) in zip(
+        reference.norms.items(), sum_over_ranks(sums).tolist(), strict=True
     ):
         norms[name] = (squares / count) ** 0.5 if count else 0.0
-        away_squared += away / count if count else norm**2
-        total_squared += norm**2
-    return Comparison(norms, (away_squared / total_squared) ** 0.5 if total_squared else float("inf"))
+        away_squared += away / count if count else expected_norm**2
+    total = sum(each**2 for each in reference.norms.values()) ** 0.5
+    return Comparison(norms, away_squared**0.5 / total if total else float("inf"))

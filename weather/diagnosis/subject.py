@@ -26,8 +26,8 @@ from weather.training.preparation import resolve_model
 from weather.verification.metrics import area_weights
 
 FALLBACK_GRID, FALLBACK_CHANNELS = (64, 128), 8  # those of the synthetic archive
-CPU_STEP_FLOPS = 1e10  # of a training step on a CPU: some tenths of a second on one core
-FEWEST_TOKENS = 8  # of a state, when the grid is cut down
+CPU_STEP_FLOPS = 5e9  # of a training step on a CPU: a tenth of a second on one core
+FEWEST_TOKENS = 32  # of a sample, when the grid is cut down
 DISTINCT_BATCHES = 2  # so many ranks see different samples; the others see theirs again
 
 
@@ -132,7 +132,7 @@ def choose_subject(config: ConfigWrapper, ranks: Ranks, device: Device) -> tuple
     if (examined.img_size, examined.num_layers) != (full.img_size, full.num_layers):
         section.facts["examined on this CPU"] = (
             f"{examined.num_layers} of {full.num_layers} layers on {_points(examined)} points "
-            f"({cost.tokens} tokens, {cost.parameters} parameters), so that a step takes less than {CPU_STEP_FLOPS:.0e} FLOPs"
+            f"({cost.tokens} tokens, {cost.parameters} parameters), so that it takes no minutes"
         )
     changed = [key for key, value in off.items() if getattr(full, key) != value]
     if changed:
@@ -193,8 +193,8 @@ def _cut_down(section: ModelSection) -> dict[str, object]:
     rest = [points - tokens * patch for points, tokens in zip(section.img_size, (rows, columns), strict=True)]
     layers, grid = section.num_layers, section.img_size
     while model_cost(section.model_copy(update={"img_size": grid, "num_layers": layers})).train_flops > CPU_STEP_FLOPS:
-        if rows * columns > FEWEST_TOKENS:
-            rows, columns = (rows, columns // 2) if columns >= rows and columns > 1 else (rows // 2, columns)
+        if rows * columns > 4 and rows * columns * section.sequence_length >= 2 * FEWEST_TOKENS:
+            rows, columns = (rows, columns // 2) if columns > rows else (rows // 2, columns)
             grid = (rows * patch + rest[0], columns * patch + rest[1])
         elif layers > 2:
             layers //= 2

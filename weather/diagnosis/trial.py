@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Mapping
@@ -14,7 +15,6 @@ from weather.diagnosis.reference import Comparison, Reference, compare
 from weather.diagnosis.subject import Subject
 from weather.errors import TrainingError
 from weather.runtime.collectives import sum_over_ranks
-from weather.runtime.device import Device
 from weather.runtime.ranks import Ranks
 from weather.strategies import find_strategy
 from weather.strategies.base import StepResult, Strategy
@@ -26,8 +26,8 @@ MOST_SKIPPED = 20  # from 2^16 the loss scale may be halved down to 1
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """What a trial gave; the same on every rank, but for seconds and memory.
+class FirstStep:
+    """What the first optimizer step shows; the same on every rank.
 
     Attributes:
         loss: of the global batch before the first step.
@@ -36,8 +36,6 @@ class Measurement:
         problems: of the gradient, {parameter: missing | zero | not finite}.
         unchanged: parameters that the first step left as they were.
         skipped: steps that were left out while fp16's loss scale came down.
-        seconds: a step, the median.
-        memory_gigabytes: peak.
     """
 
     loss: float
@@ -46,6 +44,18 @@ class Measurement:
     problems: dict[str, str]
     unchanged: tuple[str, ...]
     skipped: int
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a trial gave.
+
+    Attributes:
+        seconds: an optimizer step on this rank, the median of those after the first.
+        memory_gigabytes: peak of this rank in those steps; on a CPU, of the process so far.
+    """
+
+    first: FirstStep
     seconds: float
     memory_gigabytes: float
 
@@ -57,8 +67,6 @@ class Trial:
         self.subject, self.ranks, self.device = subject, ranks, combination.device
         self.config = subject.settings(combination.strategy, self.device.precision, combination.attention)
         target = self.device.torch_device
-        if target.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(target)
         self.strategy: Strategy = find_strategy(combination.strategy)(self.config, self.device, ranks)
         self.states, self.truth = (each.to(target) for each in subject.samples(ranks.rank))
         self.build = lambda: subject.build(
@@ -73,11 +81,14 @@ class Trial:
         """
         try:
             self.strategy.setup(self.build, lambda model: build_optimizer(model, self.config.training))
-            return self._first_step(reference)
+            first = self._first_step(reference)
+            if self.device.torch_device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(self.device.torch_device)
+            return Measurement(first, self._seconds(), self.device.memory_gigabytes())
         finally:
             self.strategy.close()
 
-    def _first_step(self, reference: Reference | None) -> Measurement:
+    def _first_step(self, reference: Reference | None) -> FirstStep:
         skipped = 0
         while True:
             loss = self._passes()
@@ -98,11 +109,10 @@ class Trial:
             if self.device.precision == "fp16":  # what is left of it is loss scaling
                 factor = compare(gradients, reference).norm / norm if norm else 1.0
             comparison = compare(gradients, reference, factor)
-        if loss == loss and norm == norm and not problems_of("not finite", problems):
+        if math.isfinite(loss) and math.isfinite(norm):
+            self.strategy.create_moments()  # of parameters without a gradient, which are findings of their own
             check_state(self.strategy)
-        return Measurement(
-            loss, norm, comparison, problems, unchanged, skipped, self._seconds(), self.device.memory_gigabytes()
-        )
+        return FirstStep(loss, norm, comparison, problems, unchanged, skipped)
 
     def _passes(self) -> float:
         """Forward and backward; gives the loss of the global batch."""
@@ -152,6 +162,7 @@ def gathered(strategy: Strategy) -> dict[str, torch.Tensor]:
     whole = {}
     for name, tensor in strategy.gather(pieces).items():
         if isinstance(tensor, DTensor):
-            tensor = tensor.to(tensor.device_mesh.device_type).full_tensor()  # offloaded ones lie in host memory
+            # Offloaded ones lie in host memory, where the devices' ranks cannot gather them.
+            tensor = tensor.to(tensor.device_mesh.device_type).full_tensor()  # type: ignore[attr-defined]
         whole[name] = tensor.to("cpu", torch.float32, copy=True)
     return whole
