@@ -23,6 +23,7 @@ from weather.model.flops import ModelCost, model_cost
 from weather.model.transformer import WeatherTransformer
 from weather.runtime.device import choose_device
 from weather.runtime.ranks import Ranks
+from weather.strategies.single import SingleProcess
 from weather.training.optimizer import build_optimizer
 
 ROWS = [("single", precision, kernel) for precision in ("fp32", "bf16", "fp16") for kernel in ("math", "sdpa")]
@@ -222,6 +223,14 @@ def test_a_parameter_that_a_step_leaves_as_it_was_is_named(monkeypatch: pytest.M
     what = [finding.what for finding in findings(examine()) if finding.check == "model.optimizer"]
     assert len(what) == len(ROWS)
     assert all("a step leaves 'time_positions' as it was, though it has a gradient" in each for each in what)
+
+
+def test_a_gradient_norm_that_is_not_the_gradient_s_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = SingleProcess.clip_gradient
+    monkeypatch.setattr(SingleProcess, "clip_gradient", lambda self, most: right(self, most) * 1.1)
+    sections = examine()
+    assert ("model.norm", Severity.ERROR) in {(finding.check, finding.severity) for finding in findings(sections)}
+    assert verdicts(sections)["single", "fp32", "math"] == "wrong norm"
 
 
 def test_a_wrong_count_of_flops_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Two real ranks: every parallel strategy has its rows, the ranks agree, and one that fails alone keeps nobody waiting."""
+"""Two real ranks: every parallel strategy has its rows, and a rank that fails alone keeps nobody waiting."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_a_rank_that_fails_alone_is_named_and_keeps_nobody_waiting() -> None:
         "    return right(self, reference)\n"
         "trial.Trial.run = run\n"
     )
-    for sections in examine("collective_timeout_minutes=0.1", defect=defect, timeout_minutes=0.1, whole=False):
+    for sections in examine("collective_timeout_minutes=0.05", defect=defect, timeout_minutes=0.05, whole=False):
         rows = sections["precisions and strategies"]["rows"]
         assert {row[0] for row in rows} == {"ddp", "fsdp"}, "no more was tried"
         checks = {check: what for _, check, what in serious(sections)}

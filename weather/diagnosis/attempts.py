@@ -12,10 +12,11 @@ import torch
 import torch.distributed as dist
 
 from weather.errors import TrainingError, WeatherError
+from weather.runtime.collectives import rank_was_lost
 
 Result = TypeVar("Result")
 
-MEMORY, OPTIMIZER, FAILURE = "out of memory", "optimizer", "failure"
+MEMORY, OPTIMIZER, FAILURE, LOST = "out of memory", "optimizer", "failure", "rank lost"
 LONGEST_TEXT = 300
 
 
@@ -25,7 +26,7 @@ class Outcome(Generic[Result]):
 
     Attributes:
         result: of this rank; None if any rank failed.
-        kind: "" | out of memory | optimizer (a `TrainingError`) | failure; the same on every rank.
+        kind: "" | out of memory | optimizer (a `TrainingError`) | failure | rank lost; the same on every rank.
         text: what went wrong, and on which ranks.
         together: False where some ranks failed and others did not, so that the ranks may be out of step.
     """
@@ -72,9 +73,11 @@ class Attempts:
         failed = {rank: failure for rank, failure in enumerate(failures) if failure[0]}
         if not failed:
             return Outcome(result)
-        first_kind, first_text = next(iter(failed.values()))
-        together = len(failed) == len(failures)
-        ranks = "" if together else f"only on rank {', '.join(map(str, failed))} of {len(failures)}: "
+        # Those that waited for a failed rank in vain are not what is wrong.
+        culprits = {rank: failure for rank, failure in failed.items() if failure[0] != LOST} or failed
+        first_kind, first_text = next(iter(culprits.values()))
+        together = len(culprits) == len(failures) and first_kind != LOST
+        ranks = "" if together else f"only on rank {', '.join(map(str, culprits))} of {len(failures)}: "
         return Outcome(None, first_kind, ranks + first_text, together)
 
     def _of_all_ranks(self, failure: tuple[str, str]) -> list[tuple[str, str]]:
@@ -96,6 +99,8 @@ def _kind(error: Exception) -> str:
     text = str(error)
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in text:
         return MEMORY
+    if rank_was_lost(error):
+        return LOST
     return OPTIMIZER if isinstance(error, TrainingError) else FAILURE
 
 
