@@ -114,6 +114,7 @@ def possible_combinations(
                 found.append(Combination(name, device, kernel, own))
     for reason, what in refused.items():
         section.find(Severity.NOTE, "model.combinations", f"not examined: {'; '.join(what)}: {reason}")
+    # DeepSpeed is the last of them: at ZeRO 3 it replaces torch's linear layer for the rest of the process.
     return sorted(found, key=lambda each: list(STRATEGIES).index(each.strategy))
 
 

@@ -53,14 +53,15 @@ def examine_model(config: ConfigWrapper, ranks: Ranks, requested_device: str) ->
     if usual.kind == "cpu":
         steps.facts["memory"] = "peak of this process so far; it keeps what it has had"
     with Attempts(config.training.collective_timeout_minutes) as attempts:
+        # One rank counts and the others wait. Afterwards ZeRO 3 may have changed what torch's linear layers are made of,
+        # and DeepSpeed's profiler would count them twice.
+        counted = attempts.attempt(
+            lambda: check_flops(subject, usual, kernel, ranks) if ranks.first else Section("FLOPs")
+        )
         kernels = check_kernels(subject, devices, (wanted, kernel), attempts)
         reference = _reference(subject, devices["fp32"], attempts, about)
         tried = try_combinations(combinations, subject, reference, ranks, attempts, steps)
         sections = [about, kernels, steps, optimizer_section(tried, subject), _flow(tried, reference, subject)]
-        # One rank counts and the others wait.
-        counted = attempts.attempt(
-            lambda: check_flops(subject, usual, kernel, ranks) if ranks.first else Section("FLOPs")
-        )
     if counted.result is None:
         about.find(Severity.WARNING, "model.flops", f"FLOPs were not counted: {counted.text}")
         return sections

@@ -27,6 +27,7 @@ from weather.verification.metrics import area_weights
 
 FALLBACK_GRID, FALLBACK_CHANNELS = (64, 128), 8  # those of the synthetic archive
 CPU_STEP_FLOPS = 1e10  # of a training step on a CPU: some tenths of a second on one core
+STRATEGIES_OF_A_WORLD = 3  # that are tried one after the other where a launcher started ranks
 FEWEST_TOKENS = 32  # of a sample, when the grid is cut down
 DISTINCT_BATCHES = 2  # so many ranks see different samples; the others see theirs again
 
@@ -114,7 +115,8 @@ def choose_subject(config: ConfigWrapper, ranks: Ranks, device: Device) -> tuple
     off = {"dropout": 0.0, "attention_dropout": 0.0, "stochastic_depth": 0.0, "compile": "none"}
     config = config.replace({f"model.{key}": value for key, value in off.items()})
     if device.kind == "cpu":
-        config = config.replace(_cut_down(config.model))
+        most = CPU_STEP_FLOPS / (1 if ranks.launcher == "single" else STRATEGIES_OF_A_WORLD)
+        config = config.replace(_cut_down(config.model, most))
     examined, cost = config.model, model_cost(config.model)
     section.facts.update(
         {
@@ -182,8 +184,8 @@ def _batch(config: ConfigWrapper, ranks: Ranks) -> int:
     return max(1, config.training.batch_size // ranks.world_size) if asked == "auto" else int(asked)
 
 
-def _cut_down(section: ModelSection) -> dict[str, object]:
-    """Fewer points, then fewer layers, until a step of one sample is cheap; width and heads stay.
+def _cut_down(section: ModelSection, most_flops: float) -> dict[str, object]:
+    """Fewer points, then fewer layers, until a step of one sample costs no more FLOPs than that; width and heads stay.
 
     A grid that the patch does not divide stays one.
     """
@@ -192,7 +194,7 @@ def _cut_down(section: ModelSection) -> dict[str, object]:
     rows, columns = token_grid(section.img_size, patch)
     rest = [points - tokens * patch for points, tokens in zip(section.img_size, (rows, columns), strict=True)]
     layers, grid = section.num_layers, section.img_size
-    while model_cost(section.model_copy(update={"img_size": grid, "num_layers": layers})).train_flops > CPU_STEP_FLOPS:
+    while model_cost(section.model_copy(update={"img_size": grid, "num_layers": layers})).train_flops > most_flops:
         if rows * columns > 4 and rows * columns * section.sequence_length >= 2 * FEWEST_TOKENS:
             rows, columns = (rows, columns // 2) if columns > rows else (rows // 2, columns)
             grid = (rows * patch + rest[0], columns * patch + rest[1])

@@ -67,6 +67,8 @@ class Trial:
         self.subject, self.ranks, self.device = subject, ranks, combination.device
         self.config = subject.settings(combination.strategy, self.device.precision, combination.attention)
         target = self.device.torch_device
+        # ZeRO 3 keeps memory after its end: what others have left is not this trial's.
+        self.bytes_before = torch.cuda.memory_allocated(target) if target.type == "cuda" else 0
         self.strategy: Strategy = find_strategy(combination.strategy)(self.config, self.device, ranks)
         self.states, self.truth = (each.to(target) for each in subject.samples(ranks.rank))
         self.build = lambda: subject.build(
@@ -84,7 +86,8 @@ class Trial:
             first = self._first_step(reference)
             if self.device.torch_device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(self.device.torch_device)
-            return Measurement(first, self._seconds(), self.device.memory_gigabytes())
+            seconds = self._seconds()
+            return Measurement(first, seconds, self.device.memory_gigabytes() - self.bytes_before / 1e9)
         finally:
             self.strategy.close()
 
