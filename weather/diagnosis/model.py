@@ -53,8 +53,8 @@ def examine_model(config: ConfigWrapper, ranks: Ranks, requested_device: str) ->
     if usual.kind == "cpu":
         steps.facts["memory"] = "peak of this process so far; it keeps what it has had"
     with Attempts(config.training.collective_timeout_minutes) as attempts:
-        # One rank counts and the others wait. Afterwards ZeRO 3 may have changed what torch's linear layers are made of,
-        # and DeepSpeed's profiler would count them twice.
+        # One rank counts and the others wait. Later ZeRO 3 may have replaced torch's linear layer for this process, and
+        # DeepSpeed's profiler would count it twice.
         counted = attempts.attempt(
             lambda: check_flops(subject, usual, kernel, ranks) if ranks.first else Section("FLOPs")
         )
