@@ -60,7 +60,7 @@ def test_a_sound_model_has_notes_only(sound: dict[str, Section]) -> None:
 def test_precisions_differ_by_their_rounding(sound: dict[str, Section]) -> None:
     """Not by nothing, which would mean that they were not used, and not by less than the next one."""
     rows = {row[:3]: row for row in sound["precisions and strategies"].rows}
-    column = precisions.COLUMNS.index("gradient difference")
+    column = precisions.COLUMNS.index("gradient_difference")
     off = {name: rows["single", name, "sdpa"][column] for name in precisions.LIMITS}
     assert 0 < off["fp32"] < 1e-5 < off["fp16"] < off["bf16"] < precisions.LIMITS["bf16"].gradient
     assert rows["single", "fp32", "math"][column] == 0, "the reference, through a strategy"

@@ -55,7 +55,7 @@ def test_a_large_model_is_cut_down_on_a_cpu_and_said(name: str) -> None:
     assert model_cost(examined).train_flops < 3 * CPU_STEP_FLOPS
     assert examined.embed_dim == subject.full.embed_dim
     assert examined.img_size[0] % examined.patch_size == 1, "still a grid that is resampled"
-    assert f"of {subject.full.num_layers} layers" in about.facts["examined on this CPU"]
+    assert f"of {subject.full.num_layers} layers" in about.facts["examined_on_this_cpu"]
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:

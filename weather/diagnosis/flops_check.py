@@ -54,8 +54,8 @@ def check_flops(subject: Subject, device: Device, kernel: str, ranks: Ranks) -> 
         device: with the precision of a run of the config.
         kernel: attention of such a run.
     """
-    section = Section("FLOPs", {"tolerance of what is unexplained": TOLERANCE})
-    section.columns = ("count of one sample", "analytic", "counted", "ratio", "explained", "unexplained", "reason")
+    section = Section("FLOPs", {"tolerance": TOLERANCE})
+    section.columns = ("count", "analytic", "counted", "ratio", "explained", "unexplained", "reason")
     counts = [
         *count_without_memory(subject.full),
         *count_on_device(subject.config.model, device, kernel),

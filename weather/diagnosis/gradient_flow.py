@@ -22,7 +22,7 @@ def gradient_flow(
         source: which trial they come from.
     """
     section = Section("gradient flow", {"from": source})
-    section.columns = ("part", "gradient norm", "weight norm", "ratio", "of the other blocks' median")
+    section.columns = ("part", "gradient_norm", "weight_norm", "ratio", "of_other_blocks_median")
     parts: dict[str, list[str]] = {}
     for name in weights:
         parts.setdefault(part_of(name), []).append(name)

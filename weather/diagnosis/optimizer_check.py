@@ -21,11 +21,11 @@ def optimizer_section(tried: list[Tried], subject: Subject) -> Section:
         model = subject.build("meta", torch.float32)
     training = subject.config.training
     for group in build_optimizer(model, training).param_groups:
-        name = "decayed" if group["weight_decay"] else "not decayed"
+        name = "decayed" if group["weight_decay"] else "not_decayed"
         count = sum(parameter.numel() for parameter in group["params"])
         section.facts[name] = f"{len(group['params'])} tensors, {count} parameters"
     section.facts["step"] = f"AdamW at the peak learning rate, {training.learning_rate:g}"
-    section.columns = ("strategy", "precision", "attention", "changed by a step", "steps left out before it")
+    section.columns = ("strategy", "precision", "attention", "changed_by_a_step", "steps_left_out")
     trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     for each in tried:
         if each.measurement is None:

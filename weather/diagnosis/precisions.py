@@ -46,11 +46,11 @@ COLUMNS = (
     "precision",
     "attention",
     "loss",
-    "loss difference",
-    "gradient difference",
-    "gradient norm",
-    "memory GB",
-    "seconds a step",
+    "loss_difference",
+    "gradient_difference",
+    "gradient_norm",
+    "memory_gb",
+    "step_seconds",
     "verdict",
 )
 

@@ -123,7 +123,7 @@ def choose_subject(config: ConfigWrapper, ranks: Ranks, device: Device) -> tuple
             "config": str(config.experiment.name),
             "device": device.name,
             "ranks": ranks.world_size,
-            "samples a rank": batch,
+            "samples_per_rank": batch,
             "parameters": model_cost(full).parameters,
             "grid": _points(full),
             "channels": f"{full.input_channels} in, {full.output_channels} out",
@@ -132,13 +132,13 @@ def choose_subject(config: ConfigWrapper, ranks: Ranks, device: Device) -> tuple
         }
     )
     if (examined.img_size, examined.num_layers) != (full.img_size, full.num_layers):
-        section.facts["examined on this CPU"] = (
+        section.facts["examined_on_this_cpu"] = (
             f"{examined.num_layers} of {full.num_layers} layers on {_points(examined)} points "
             f"({cost.tokens} tokens, {cost.parameters} parameters), so that it takes no minutes"
         )
     changed = [key for key, value in off.items() if getattr(full, key) != value]
     if changed:
-        section.facts["turned off"] = ", ".join(changed)
+        section.facts["turned_off"] = ", ".join(changed)
     if examined.predict == "tendency":
         section.facts["head"] = "drawn like other layers; a run starts it at zero"
     return Subject(config, full, batch, ranks.world_size), section
