@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -95,6 +96,18 @@ class RunLog:
         if self._wandb is not None and event in ("train", "validation"):
             numbers = {f"{event}/{k}": v for k, v in values.items() if isinstance(v, (int, float))}
             self._try_wandb(lambda: self._wandb.log(numbers, step=values["step"]))
+
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Give a table to wandb, if it is on; it has its place elsewhere in the run's folder too."""
+        if self._wandb is None:
+            return
+
+        def send() -> None:
+            import wandb
+
+            self._wandb.log({name: wandb.Table(columns=list(columns), data=[list(row) for row in rows])})
+
+        self._try_wandb(send)
 
     def say(self, text: str) -> None:
         """A line for people."""
