@@ -158,6 +158,7 @@ class StepProfile(Profile):
         facts: dict[str, Any] = {
             "steps": steps,
             "untraced_steps": untraced,
+            "step_ms": {str(s): times[s]["step"] for s in times},
             "traced_ms": breakdown([times[s] for s in steps], exposed),
             "untraced_ms": breakdown([times[s] for s in untraced], None) if untraced else {},
             "communication_ms": {name: total / len(steps) for name, total in exposed.items()},

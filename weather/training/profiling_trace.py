@@ -16,6 +16,7 @@ from torch.profiler import ProfilerActivity, profile, schedule
 from weather.runtime.device import Device
 from weather.training.profiling_times import PARTS, STEP, range_name
 
+COLUMNS = ("self_cpu_time_total", "cpu_time_total", "self_device_time_total", "device_time_total")
 OPERATORS = 40  # rows of the table of operators; the JSON has all
 Interval = tuple[float, float]
 
@@ -56,14 +57,24 @@ class Trace:
         profiler.export_chrome_trace(str(self.path))
 
     def operators(self) -> tuple[str, list[dict[str, Any]]]:
-        """The operators that took longest, as a table, and all of them as records; times in microseconds."""
+        """The operators that took longest, as a table, and all of them as records, microseconds in all steps."""
         assert self.recorded is not None
         averages = self.recorded.key_averages()
         order = "self_device_time_total" if self.on_gpu else "self_cpu_time_total"
-        columns = ("self_cpu_time_total", "cpu_time_total", "self_device_time_total", "device_time_total")
-        rows = [{"name": a.key, "calls": a.count} | {name: getattr(a, name) for name in columns} for a in averages]
-        rows.sort(key=lambda row: -row[order])
-        return averages.table(sort_by=order, row_limit=OPERATORS, max_name_column_width=80), rows
+        records = [{"name": average.key, "calls": average.count} for average in averages]
+        for record, average in zip(records, averages, strict=True):
+            record |= {f"{column}_us": getattr(average, column) for column in COLUMNS}
+        records.sort(key=lambda record: -record[f"{order}_us"])
+        table = averages.table(sort_by=order, row_limit=OPERATORS, max_name_column_width=80)
+        return f"All that ran in the trace, also between the steps (evaluation, saving).\n\n{table}", records
+
+    def _is_collective(self, event: Any) -> bool:
+        """A kernel of NCCL or RCCL; on a CPU gloo's work, in a thread of its own."""
+        return (
+            event.name.startswith("nccl") and not event.is_user_annotation
+            if self.on_gpu
+            else event.name.startswith("gloo:")
+        )
 
     def exposed_communication(self) -> dict[str, float]:
         """Milliseconds of exposed communication in each part of all recorded steps, and in "rest"."""
@@ -77,19 +88,12 @@ class Trace:
             interval = (event.time_range.start, event.time_range.end)
             if event.name in ranges:
                 ranges[event.name].append(interval)
-            elif event.is_user_annotation:
-                continue
-            elif is_collective(event.name):
+            elif self._is_collective(event):
                 collectives.append(interval)
-            elif self.on_gpu or event.name.startswith("aten::"):
+            elif event.name.startswith("aten::") or (self.on_gpu and not event.is_user_annotation):
                 computing.append(interval)
         exposed = subtract(union(collectives), union(computing))
         return {name: length / 1e3 for name, length in share_out(exposed, ranges).items()}
-
-
-def is_collective(name: str) -> bool:
-    """Whether an event is a collective: a kernel of NCCL or RCCL, or gloo's work in a thread of its own."""
-    return name.startswith(("nccl", "gloo:"))
 
 
 def share_out(exposed: Sequence[Interval], ranges: dict[str, list[Interval]]) -> dict[str, float]:
