@@ -33,12 +33,16 @@ class RunLog:
         folder: of the run.
         config: resolved.
         speaks: True on rank 0 only; elsewhere every call does nothing.
+
+    Attributes:
+        shows_progress: whether there is a progress bar on a terminal.
     """
 
     def __init__(self, folder: Path, config: ConfigWrapper, *, speaks: bool) -> None:
         self.path = folder / METRICS_FILE
         self.config = config
         self.speaks = speaks
+        self.shows_progress = True
         self._file: IO[str] | None = None
         self._bar: Any = None
         self._wandb: Any = None
@@ -128,7 +132,7 @@ class RunLog:
 
     def start_progress(self, total_steps: int, step: int) -> None:
         """Show a progress bar if this is a terminal."""
-        if not self.speaks or not sys.stderr.isatty():
+        if not self.speaks or not self.shows_progress or not sys.stderr.isatty():
             return
         from rich.console import Console
         from rich.progress import (

@@ -96,25 +96,26 @@ class StepProfile(Profile):
     def begin(self, step: int, micro_batch: int) -> None:
         """Count the modules on rank 0, and get ready to trace."""
         if self.device.torch_device.type == "cuda":
-            torch.cuda.memory._record_memory_history(max_entries=MEMORY_ENTRIES)
+            # Stacks of C++, and of every release, would slow the steps that are timed.
+            torch.cuda.memory._record_memory_history(context="alloc", stacks="python", max_entries=MEMORY_ENTRIES)
         start, total = self.section.start_step, self.prepared.length.total_steps
         self.traced, self.untraced = planned(start, self.section.steps, done=step, total=total)
+        modules = self.folder / self.section.output_file
+        if self.ranks.first and (self.traced or not modules.exists()):
+            self._guarded("the table of modules", lambda: self._count_modules(modules, micro_batch))
         if not self.traced:
             ended = f"the run ends with step {total}" if start > total else f"this start begins at step {step}"
             last = start + self.section.steps - 1
             self._say(
                 f"profile: no trace, for {ended}, and steps {start} to {last} were asked for (profile.start_step)"
             )
-            return
-        if self.ranks.first:
-            self._guarded("the table of modules", lambda: self._count_modules(micro_batch))
-        if is_traced(self.ranks):
+        elif is_traced(self.ranks):
             self._guarded("the trace", lambda: self._start_trace(step))
 
-    def _count_modules(self, micro_batch: int) -> None:
+    def _count_modules(self, path: Path, micro_batch: int) -> None:
         costs = count_modules(self.prepared.config.model, self.device, self.ranks, batch=micro_batch)
-        depth, top, path = self.section.module_depth, self.section.top_modules, self.folder / self.section.output_file
-        self._write(path, module_table(costs, depth=depth, top=top))
+        depth = self.section.module_depth
+        self._write(path, module_table(costs, depth=depth, top=self.section.top_modules))
         self._write(path.with_suffix(".json"), _json(dataclasses.asdict(costs) | {"ratio": costs.ratio}))
         self.log.table("profile/modules", WANDB_COLUMNS, wandb_rows(costs, depth))
         self._say(

@@ -101,8 +101,8 @@ def parts_table(facts: Mapping[str, Any]) -> str:
         "operator) runs, so that nothing hides it; waiting for slower ranks counts. It is taken out of the part that",
         "it lies in. Without the trace it is not known, and stays in its part.",
         f"In the trace it lies in: {_list(facts['communication_ms']) or 'none'}.",
-        "rest: what is left of the step: bookkeeping, the averages over ranks that are logged. Evaluations, and what",
-        "the training waits for a checkpoint, lie between the steps; a checkpoint that is written meanwhile slows them.",
+        "rest: what is left of the step: bookkeeping, the averages over ranks that are logged. Evaluations and waiting",
+        "for a checkpoint lie between the steps; a checkpoint that is written in the background slows them.",
         f"Single steps: {', '.join(f'{step}: {time:.3f} ms' for step, time in facts['step_ms'].items())}.",
         f"Clock: {facts['clock']}.",
     ]

@@ -41,6 +41,7 @@ class Trace:
             schedule=schedule(wait=wait, warmup=1, active=steps, repeat=1),
             on_trace_ready=self._ready,
             record_shapes=True,
+            acc_events=True,  # they are read after the cycle, of which there is one
         )
         self._profiler.start()
 

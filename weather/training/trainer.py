@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 
+import torch
+
 from weather.config.wrapper import ConfigWrapper
 from weather.errors import DataError, LaunchError, TrainingError
 from weather.runtime.collectives import gather_from_ranks, on_first_rank, start_process_group
@@ -159,7 +161,7 @@ class WeatherTrainer:
         )
         batches = self.run.loader.batches(order)
         self.strategy.module.train()
-        first = self.evaluated_step = self.saved_step = self.progress.step
+        self.first_step = self.evaluated_step = self.saved_step = self.progress.step
         self.save_requested = False
         if self._evaluation_is_missing(signals):
             self._evaluate()
@@ -169,8 +171,7 @@ class WeatherTrainer:
             seed_step(self.config.training.seed, step, self.ranks.rank)
             with self.profile.step(step + 1):
                 loss = accumulate_gradients(self.run, batches, self.profile)
-                if step < first + self.config.training.check_gradients:
-                    self.reporter.gradients(step + 1, gradient_problems(self.strategy))
+                self._inspect(step, loss)
                 rate = learning_rate(step, self.length.total_steps, self.config.training)
                 with self.profile.part("optimizer"):
                     result = self.strategy.step(rate, self.config.training.gradient_clipping)
@@ -180,6 +181,11 @@ class WeatherTrainer:
                 self.reporter.saved(self.store.finished())
                 self._judge(self.monitor.record(step + 1, loss, result, self._requests(signals)))
             self._evaluate_and_save_if_due()
+
+    def _inspect(self, step: int, loss: torch.Tensor) -> None:
+        """Between the passes and the optimizer: look at the gradients, if the config asks for it."""
+        if step < self.first_step + self.config.training.check_gradients:
+            self.reporter.gradients(step + 1, gradient_problems(self.strategy))
 
     def _advance(self) -> None:
         step = self.progress.step + 1
