@@ -131,7 +131,7 @@ class StepProfile(Profile):
 
     @contextlib.contextmanager
     def step(self, step: int) -> Iterator[None]:
-        self._timing = self.ranks.first and (step in self.traced or step in self.untraced)
+        self._timing = self.trace is not None and (step in self.traced or step in self.untraced)
         with self.times.step(step) if self._timing else _NOTHING:
             yield
         self._timing = False
