@@ -102,8 +102,18 @@ def test_flat_keys_are_routed_to_their_section() -> None:
 
 def test_every_key_may_stand_outside_its_section() -> None:
     plain = ConfigWrapper(OTHER_VALUES).to_dict()
-    flat = {key: value for section in plain.values() for key, value in section.items()}
-    assert ConfigWrapper(flat).to_dict() == plain
+    profile = {"profile": plain["profile"]}
+    flat = {key: value for name, section in plain.items() if name not in profile for key, value in section.items()}
+    assert ConfigWrapper(flat | profile).to_dict() == plain
+
+
+@pytest.mark.parametrize("key", ["steps", "enabled"])
+def test_keys_of_profile_may_not(key: str) -> None:
+    """`steps: 100` outside any section would be meant for the run."""
+    with pytest.raises(ConfigError, match=rf"unknown key '{key}'; nearest known: 'profile\.{key}'"):
+        ConfigWrapper({key: 1})
+    assert ConfigWrapper({}).get(key) is None
+    assert ConfigWrapper({"profile": {"steps": 5}}).replace({"profile.steps": 6}).get("profile.steps") == 6
 
 
 def test_contradiction_of_flat_key_and_section_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""Profiles of real runs: what they write, that they change nothing, and what becomes of them when a run is cut short."""
+"""Profiles of real runs: what they write, that they change nothing, and what a run that is cut short leaves."""
 
 from __future__ import annotations
 
