@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from weather.training.profiling_trace import intersect, share_out, subtract, uni
 
 CPU = Device("cpu", torch.device("cpu"), "fp32", "gloo")
 
-#: A collective of some 60 ms in the backward part; while it is under way, the training thread computes for a while.
+#: A collective of some 0.2 s in the backward part; in the second trace rank 0 computes for 0.3 s meanwhile.
 SCRIPT = """
 import json, time, torch, torch.distributed as dist
 from pathlib import Path
@@ -28,26 +29,26 @@ from weather.training.profiling_trace import Trace
 
 device, ranks = Device("cpu", torch.device("cpu"), "fp32", "gloo"), find_ranks()
 start_process_group(ranks, "gloo", 1.0, None)
-times = StepTimes(device)
-trace = Trace(device, wait=0, steps=2, path=Path("{folder}") / f"trace_{{ranks.rank}}.json.gz")
-product = torch.ones(64, 64)
-for step in range(3):
-    with times.step(step):
-        with times.part("backward"):
-            if ranks.rank == 1:
-                time.sleep(0.06)  # the other rank waits for this one
-            work = dist.all_reduce(torch.ones(8), async_op=True)
-            if ranks.rank == 0 and {hidden}:
-                torch.ones(1).add_(1)
+product = torch.ones(512, 512)
+for hidden in (False, True):
+    times = StepTimes(device)
+    trace = Trace(device, wait=0, steps=2, path=Path("{folder}") / f"trace_{{hidden}}_{{ranks.rank}}.json.gz")
+    for step in range(3):
+        with times.step(step):
+            with times.part("backward"):
+                if ranks.rank == 1:
+                    time.sleep(0.2)  # the other rank waits for this one
+                work = dist.all_reduce(torch.ones(8), async_op=True)
                 began = time.perf_counter()
-                while time.perf_counter() - began < 0.1:
+                while ranks.rank == 0 and hidden and time.perf_counter() - began < 0.3:
                     product = torch.mm(product, product).clamp_(0, 1)
-            work.wait()
-        with times.part("forward"):
-            torch.mm(product, product)
-    trace.advance()
-trace.stop()
-print(json.dumps([trace.exposed_communication(), times.read()[1]]))
+                work.wait()
+            with times.part("forward"):
+                torch.mm(product, product)
+        if step < 2:
+            trace.advance()
+    trace.stop()
+    print(json.dumps([trace.exposed_communication(), times.read()[1]]))
 dist.barrier()
 dist.destroy_process_group()
 """
@@ -116,13 +117,10 @@ def test_on_a_gpu_the_time_of_the_device_is_measured_and_nobody_waits() -> None:
     assert read["forward"] > 20 and read["forward"] <= read["step"]
 
 
-@pytest.mark.parametrize("hidden", [False, True])
-def test_waiting_for_a_slow_rank_is_communication_unless_something_is_computed(tmp_path: object, hidden: bool) -> None:
-    waiting, slow = run_pair(SCRIPT.format(folder=tmp_path, hidden=hidden))
-    exposed, times = json.loads(waiting[-1])
-    if hidden:
-        assert exposed["backward"] < 60
-    else:
-        assert 100 < exposed["backward"] < 2 * times["backward"] + 60  # 60 ms in each of 2 steps
-    assert exposed["forward"] < 5
-    assert json.loads(slow[-1])[0]["backward"] < 60
+def test_waiting_for_a_slow_rank_is_communication_unless_something_is_computed(tmp_path: Path) -> None:
+    waiting, _ = run_pair(SCRIPT.format(folder=tmp_path))
+    (idle, idle_times), (busy, busy_times) = (json.loads(line) for line in waiting if line.startswith("["))
+    # 200 ms in each of 2 steps; what is between the bounds is room for a busy machine.
+    assert idle["backward"] > 350 and busy["backward"] < 200
+    assert idle_times["backward"] > 195 and busy_times["backward"] > 295
+    assert max(idle["forward"], busy["forward"]) < 50

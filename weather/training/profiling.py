@@ -32,7 +32,13 @@ _NOTHING = contextlib.nullcontext()
 
 
 class Profile:
-    """What the training loop calls. This one is for a run without a profile and does nothing."""
+    """What the training loop calls. This one is for a run without a profile and does nothing.
+
+    Attributes:
+        due: the last step to trace is over, and it is time for `report`; on all ranks at the same step.
+    """
+
+    due = False
 
     def begin(self, step: int, micro_batch: int) -> None:
         """Before the run allocates anything, at `step` completed steps."""
@@ -45,12 +51,15 @@ class Profile:
         """Around a part of a step: data, forward, backward or optimizer."""
         return _NOTHING
 
+    def report(self) -> None:
+        """Write what was measured."""
+
     def memory_snapshot(self, error: Exception) -> Path | None:
         """Write what filled the memory, if that is what went wrong and it is known; gives the file."""
         return None
 
     def end(self) -> None:
-        """The training is over, or broke: write what there is."""
+        """The training is over, or broke: write what there is and was not written."""
 
 
 def profile_of(prepared: Prepared, device: Device, ranks: Ranks, log: RunLog) -> Profile:
@@ -136,23 +145,22 @@ class StepProfile(Profile):
             yield
         self._timing = False
         self._last_step = step
-        if self.trace is not None:
+        self.due = bool(self.traced) and step + 1 == self.traced.stop
+        if self.trace is not None and not self.due:  # to advance from the last step would write the trace
             self._guarded("the trace", self.trace.advance)
-            if step + 1 >= self.traced.stop:
-                self._finish()
 
     def part(self, name: str) -> contextlib.AbstractContextManager[None]:
         return self.times.part(name) if self._timing else _NOTHING
 
-    def _finish(self) -> None:
-        """The trace is complete, or as complete as it will be."""
-        trace, self.trace = self.trace, None
-        assert trace is not None
+    def report(self) -> None:
+        trace, self.trace, self.due = self.trace, None, False
+        if trace is None:
+            return
         self._guarded("the trace", trace.stop)
         if trace.recorded is not None and self.ranks.first and self._last_step in self.traced:
-            self._guarded("the tables", lambda: self._report(trace))
+            self._guarded("the tables", lambda: self._write_tables(trace))
 
-    def _report(self, trace: Trace) -> None:
+    def _write_tables(self, trace: Trace) -> None:
         times = self.times.read()
         steps, untraced = ([s for s in times if s in planned] for planned in (self.traced, self.untraced))
         exposed = trace.exposed_communication()
@@ -191,9 +199,8 @@ class StepProfile(Profile):
 
     def end(self) -> None:
         if self.trace is not None:
-            started = self._last_step in self.traced
-            self._finish()
-            if not started:
+            self.report()
+            if self._last_step not in self.traced:
                 self._say(f"profile: no trace, for the run stopped before step {self.traced.start}")
         if self.device.torch_device.type == "cuda":
             torch.cuda.memory._record_memory_history(enabled=None)

@@ -46,11 +46,11 @@ class Trace:
         self._profiler.start()
 
     def advance(self) -> None:
-        """A step has ended; after the last one to record, the trace is written."""
+        """A step has ended, and it was not the last one to record."""
         self._profiler.step()
 
     def stop(self) -> None:
-        """End it; steps that were recorded until now are written."""
+        """End it; the steps that were recorded until now are written."""
         self._profiler.stop()
 
     def _ready(self, profiler: profile) -> None:

@@ -153,13 +153,7 @@ class WeatherTrainer:
 
     def _loop(self, signals: StopSignals) -> None:
         """Step by step to the end of the run or to an agreed stop."""
-        order = self.prepared.order(
-            self.progress.step,
-            rank=self.strategy.data_rank,
-            world_size=self.strategy.data_size,
-            micro_batch_size=self.run.plan.micro_batch,
-        )
-        batches = self.run.loader.batches(order)
+        batches = self.run.batches(self.progress.step)
         self.strategy.module.train()
         self.first_step = self.evaluated_step = self.saved_step = self.progress.step
         self.save_requested = False
@@ -180,6 +174,8 @@ class WeatherTrainer:
                 self._advance()
                 self.reporter.saved(self.store.finished())
                 self._judge(self.monitor.record(step + 1, loss, result, self._requests(signals)))
+            if self.profile.due:
+                self._report_profile()
             self._evaluate_and_save_if_due()
 
     def _inspect(self, step: int, loss: torch.Tensor) -> None:
@@ -233,6 +229,12 @@ class WeatherTrainer:
             self._evaluate()
         if save or self.save_requested:
             self._save()
+
+    def _report_profile(self) -> None:
+        """Writes a profile, which is no training."""
+        self._judge(self.monitor.read())
+        with self.watch.pause():
+            self.profile.report()
 
     def _evaluation_is_missing(self, signals: StopSignals) -> bool:
         """Whether the run resumes where a stop has left out an evaluation, and is not to stop at once again."""
