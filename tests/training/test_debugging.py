@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -171,6 +172,15 @@ def test_what_a_debugger_cannot_serve_is_refused(
     )
     assert done.returncode == 1
     assert problem in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_head_that_starts_at_zero_is_explained(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    debug(workplace, monkeypatch, "experiment.name=tendency", "predict=tendency", "max_steps=1")
+    output = capsys.readouterr().out
+    assert "a tendency head starts at zero" in output
+    assert re.search(r"blocks\.0 +0\n", output) and not re.search(r"head +0\n", output)
 
 
 def test_values_are_described() -> None:

