@@ -116,6 +116,12 @@ def check_debug(options: argparse.Namespace) -> None:
         )
         error.agreed = True
         raise error
+    if options.devices is not None:
+        raise ConfigError(
+            f"--debug with --devices {options.devices}",
+            rule="a debugger stops the process that has the keyboard, and --devices starts others",
+            fix="leave it out",
+        )
     if options.resume not in ("auto", "never"):
         raise ConfigError(
             f"--debug with --resume {options.resume}",

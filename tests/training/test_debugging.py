@@ -157,6 +157,7 @@ def test_what_is_set_wins_over_what_debug_sets(workplace: Workplace) -> None:
     [
         (("--devices", "2", "--strategy", "ddp"), {}, "--debug with 2 ranks"),
         ((), {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}, "--debug with 2 ranks"),
+        (("--devices", "1", "--strategy", "ddp"), {}, "--debug with --devices 1"),
         (("--resume", "checkpoints/tiny/checkpoint_epoch_1"), {}, "--debug with --resume"),
     ],
 )

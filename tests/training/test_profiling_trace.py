@@ -34,6 +34,7 @@ for hidden in (False, True):
     times = StepTimes(device)
     trace = Trace(device, wait=0, steps=2, path=Path("{folder}") / f"trace_{{hidden}}_{{ranks.rank}}.json.gz")
     for step in range(3):
+        dist.barrier()
         with times.step(step):
             with times.part("backward"):
                 if ranks.rank == 1:
@@ -120,7 +121,7 @@ def test_on_a_gpu_the_time_of_the_device_is_measured_and_nobody_waits() -> None:
 def test_waiting_for_a_slow_rank_is_communication_unless_something_is_computed(tmp_path: Path) -> None:
     waiting, _ = run_pair(SCRIPT.format(folder=tmp_path))
     (idle, idle_times), (busy, busy_times) = (json.loads(line) for line in waiting if line.startswith("["))
-    # Some 200 ms in each of 2 steps, less what rank 0 itself is late; the bounds leave room for a busy machine.
-    assert idle["backward"] > 200 and busy["backward"] < idle["backward"] / 2
+    # Some 200 ms in each of 2 steps; the bounds leave room for a busy machine.
+    assert idle["backward"] > 250 and busy["backward"] < idle["backward"] / 2
     assert idle_times["backward"] > 100 and busy_times["backward"] > 295
     assert max(idle["forward"], busy["forward"]) < 50
