@@ -134,12 +134,11 @@ def test_precision_and_stage_change_on_the_way(reference: Workplace) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("file", "precision"), [("zero1", "bf16"), ("zero3", "bf16")])
-def test_killed_twice_ends_with_the_same_bits(workplace: Workplace, file: str, precision: str) -> None:
-    settings = zero(file, f"precision={precision}", "dropout=0.1", "save_every_steps=4", "max_steps=24", "epochs=4")
+def test_killed_in_mid_epoch_ends_with_the_same_bits(workplace: Workplace, file: str, precision: str) -> None:
+    settings = zero(file, f"precision={precision}", "dropout=0.1", "save_every_steps=4", "max_steps=18", "epochs=4")
     name, killed = f"whole_{file}_{precision}", f"killed_{file}_{precision}"
     workplace.run(name, *settings, ranks=2)
-    for step in (6, 14):
-        workplace.start_and_kill(killed, *settings, at_step=step, ranks=2)
+    workplace.start_and_kill(killed, *settings, at_step=10, ranks=2)
     workplace.run(killed, *settings, ranks=2)
     assert workplace.losses(killed) == workplace.losses(name)
     assert_same_bits(workplace.tensors(killed), workplace.tensors(name))
