@@ -93,14 +93,6 @@ def config_from(options: argparse.Namespace) -> ConfigWrapper:
     return load(options.config, options.config_name, [*options.overrides, *overrides])
 
 
-def list_configs(path: str | None) -> None:
-    """Print the name and description of every config."""
-    file = find_config_file(path)
-    for name in read_configs(file):
-        config = load_config(file, name)
-        print(f"{name:16} {config.experiment.description}")
-
-
 def check_debug(options: argparse.Namespace) -> None:
     """See that a debug run has one rank and starts from the first step.
 
@@ -128,6 +120,14 @@ def check_debug(options: argparse.Namespace) -> None:
             rule="a debug run has another batch than the run, and starts from the first step",
             fix="leave one of them out",
         )
+
+
+def list_configs(path: str | None) -> None:
+    """Print the name and description of every config."""
+    file = find_config_file(path)
+    for name in read_configs(file):
+        config = load_config(file, name)
+        print(f"{name:16} {config.experiment.description}")
 
 
 def launches_itself(options: argparse.Namespace, config: ConfigWrapper) -> bool:
