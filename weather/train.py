@@ -6,13 +6,15 @@ Exit status: 0 the run is complete, 75 stopped in good order (start the same com
 from __future__ import annotations
 
 import argparse
+import functools
 import time
 
 import yaml
 
+from weather.config.debugging import load_debug_config
 from weather.config.files import find_config_file, load_config, read_configs
 from weather.config.wrapper import ConfigWrapper
-from weather.errors import ConfigError, command_line
+from weather.errors import ConfigError, LaunchError, command_line
 from weather.runtime.launch import start_ranks
 from weather.runtime.ranks import find_ranks
 from weather.runtime.stop import StopSignals
@@ -64,6 +66,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="WHAT",
         help="auto: from the newest checkpoint if there is one; never; or the path of a checkpoint",
     )
+    add(
+        "--debug",
+        action="store_true",
+        help="for a debugger: one process and thread, anomaly detection, 3 steps of 2 samples, shapes and gradients of "
+        "the first; a run called NAME-debug, which replaces the last one of that name",
+    )
     add("--list-configs", action="store_true", help="list the named configs and end")
     add("--print-config", action="store_true", help="print the config as it would be used and end")
     add("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)  # passed by the DeepSpeed launcher
@@ -81,7 +89,37 @@ def config_from(options: argparse.Namespace) -> ConfigWrapper:
         "training.check_gradients": options.check_gradients,
     }
     overrides = [f"{key}={value}" for key, value in values.items() if value is not None]
-    return load_config(options.config, options.config_name, [*options.overrides, *overrides])
+    load = load_debug_config if options.debug else load_config
+    return load(options.config, options.config_name, [*options.overrides, *overrides])
+
+
+def check_debug(options: argparse.Namespace) -> None:
+    """See that a debug run has one rank and starts from the first step.
+
+    Raises:
+        LaunchError, ConfigError: it is meant to be otherwise.
+    """
+    ranks = max(find_ranks(local_rank=options.local_rank).world_size, (options.devices or 1) * (options.num_nodes or 1))
+    if ranks > 1:
+        error = LaunchError(
+            f"--debug with {ranks} ranks",
+            rule="at a breakpoint of one rank the others would wait until their timeout, and all read one keyboard",
+            fix="python -m weather.train --debug ..., without a launcher and --devices: a rank computes the same alone",
+        )
+        error.agreed = True
+        raise error
+    if options.devices is not None:
+        raise ConfigError(
+            f"--debug with --devices {options.devices}",
+            rule="a debugger stops the process that has the keyboard, and --devices starts others",
+            fix="leave it out",
+        )
+    if options.resume not in ("auto", "never"):
+        raise ConfigError(
+            f"--debug with --resume {options.resume}",
+            rule="a debug run has another batch than the run, and starts from the first step",
+            fix="leave one of them out",
+        )
 
 
 def list_configs(path: str | None) -> None:
@@ -128,6 +166,8 @@ def run(options: argparse.Namespace, signals: StopSignals, deadline: float | Non
     if options.list_configs:
         list_configs(options.config)
         return 0
+    if options.debug:
+        check_debug(options)
     config = config_from(options)
     if options.print_config:
         print(yaml.safe_dump(config.to_dict(), sort_keys=False), end="")
@@ -135,14 +175,15 @@ def run(options: argparse.Namespace, signals: StopSignals, deadline: float | Non
     if launches_itself(options, config):
         return start_ranks(options.devices, main, collects_signals=True)
     from weather.runtime.collectives import stop_process_group
+    from weather.training.debugging import DebugTrainer
     from weather.training.trainer import WeatherTrainer
 
-    trainer = WeatherTrainer(
+    trainer_class = DebugTrainer if options.debug else functools.partial(WeatherTrainer, resume=options.resume)
+    trainer = trainer_class(
         config,
         devices=options.devices,
         num_nodes=options.num_nodes,
         device=options.device,
-        resume=options.resume,
         local_rank=options.local_rank,
         deadline=deadline,
     )
