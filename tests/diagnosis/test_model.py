@@ -189,7 +189,7 @@ def test_running_out_of_memory_is_a_finding_and_the_others_go_on(monkeypatch: py
     assert verdicts(sections) == dict.fromkeys(ROWS, "good") | {("single", "bf16", "sdpa"): "out of memory"}
     found = [finding for finding in findings(sections) if finding.check == "model.memory"]
     assert len(found) == 2, "the kernel alone, and in the model"
-    assert all(finding.severity == Severity.WARNING for finding in found), "the run would have fp32"
+    assert all(finding.severity == Severity.NOTE for finding in found), "the run would have fp32"
     assert "training.micro_batch_size" in found[1].fix
 
 

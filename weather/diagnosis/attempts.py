@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 import torch
 import torch.distributed as dist
 
+from weather.diagnosis.findings import Severity
 from weather.errors import TrainingError, WeatherError
 from weather.runtime.collectives import rank_was_lost
 
@@ -35,6 +36,14 @@ class Outcome(Generic[Result]):
     kind: str = ""
     text: str = ""
     together: bool = True
+
+
+def severity_of(outcome: Outcome[Result], severity: Severity) -> Severity:
+    """Of a failed attempt at something that matters that much.
+
+    Short memory alone is no warning: plain attention on many tokens, say, is nothing that anybody means to run.
+    """
+    return Severity.NOTE if outcome.kind == MEMORY and severity < Severity.ERROR else severity
 
 
 class Attempts:

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from weather.diagnosis.attempts import MEMORY, Attempts
+from weather.diagnosis.attempts import MEMORY, Attempts, severity_of
 from weather.diagnosis.combinations import head_dim, usable_kernels
 from weather.diagnosis.findings import Section, Severity
 from weather.diagnosis.precisions import LIMITS
@@ -40,8 +40,9 @@ def check_kernels(subject: Subject, devices: dict[str, Device], wanted: tuple[st
             )
             if outcome.result is None:
                 section.rows.append((precision, kernel, None, None, limit, outcome.kind))
-                check = {MEMORY: "model.memory"}.get(outcome.kind, "model.attention")
-                section.find(severity, check, f"{kernel} in {precision}: {outcome.text}")
+                what = f"{kernel} in {precision}: {outcome.text}"
+                check = "model.memory" if outcome.kind == MEMORY else "model.attention"
+                section.find(severity_of(outcome, severity), check, what)
                 continue
             output, gradient = outcome.result
             good = max(output, gradient) <= limit  # False where one is not a number

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from weather.diagnosis.attempts import FAILURE, LOST, MEMORY, OPTIMIZER, Attempts
+from weather.diagnosis.attempts import FAILURE, LOST, MEMORY, OPTIMIZER, Attempts, severity_of
 from weather.diagnosis.combinations import Combination
 from weather.diagnosis.findings import Section, Severity
 from weather.diagnosis.reference import Reference
@@ -80,7 +80,8 @@ def try_combinations(
         if outcome.result is None:
             section.rows.append((*names, *[None] * 6, outcome.kind))
             fix = FIXES.get(outcome.kind, "")
-            section.find(combination.severity, CHECKS[outcome.kind], f"{combination}: {outcome.text}", fix)
+            severity = severity_of(outcome, combination.severity)
+            section.find(severity, CHECKS[outcome.kind], f"{combination}: {outcome.text}", fix)
         else:
             wrong = find_wrong(combination, outcome.result.first, reference, section)
             section.rows.append((*names, *_numbers(outcome.result, reference), wrong or "good"))
