@@ -1,16 +1,20 @@
 # shellcheck shell=bash disable=SC2154 # what the caller sets
 # Sourced by slurm.sbatch and frontier.sbatch: trains, and comes back until the run is complete.
 #
-#   train_until_complete ARGUMENTS OF weather.train
+#   train_until_complete [--single-task] ARGUMENTS OF weather.train
+#
+# With --single-task, anywhere among them, srun starts one task on each node, and that starts the node's ranks
+# (weather.train --devices); else srun starts every rank.
 #
 # The caller sets
 #   script, project   the batch script and the folder that holds launch/ and weather/
 #   srun_options      more options of srun, an array
 # and may set
 #   tasks_per_node    ranks on a node; else one for each GPU of a node, or one where there is none
-#   cpus_per_task     else an equal share of the node's
+#   cpus_per_task     cores of a rank; else an equal share of the node's
 #   master_address    where rank 0 listens; else the first node
 #
+# WEATHER_CPU_MASKS says on which cores each rank of a node runs: hexadecimal masks as of srun's --cpu-bind=mask_cpu.
 # WEATHER_PYTHON names the interpreter; else it is .venv/bin/python of the project where there is one, else python.
 
 tasks_per_node="" cpus_per_task="" master_address="" # not those of the environment of sbatch
@@ -53,6 +57,32 @@ place_tasks() {
   export MASTER_PORT=$((20000 + SLURM_JOB_ID % 12000))
 }
 
+# Sets `arguments` and `single_task` from what follows the batch script.
+take_arguments() {
+  local word
+  single_task="" arguments=()
+  for word in "$@"; do
+    if [ "$word" = --single-task ]; then
+      single_task=yes
+    else
+      arguments+=("$word")
+    fi
+  done
+}
+
+# Sets `task_options`, of srun, and `tasks`, on a node; one task gets the cores of all its ranks.
+divide_into_tasks() {
+  if [ -n "$single_task" ]; then
+    tasks=1
+    task_options=(--cpus-per-task=$((tasks_per_node * cpus_per_task)))
+    arguments+=(--devices "$tasks_per_node" --num_nodes "$SLURM_JOB_NUM_NODES")
+  else
+    tasks=$tasks_per_node
+    task_options=(--cpus-per-task="$cpus_per_task")
+    [ -z "${WEATHER_CPU_MASKS:-}" ] || task_options+=(--cpu-bind="mask_cpu:$WEATHER_CPU_MASKS")
+  fi
+}
+
 # The folder of the run's checkpoints; a config that cannot be used ends the job here, with one voice.
 find_checkpoints() {
   local config
@@ -92,9 +122,9 @@ run_tasks() {
   trap 'pass_on SIGUSR1' USR1
   trap 'pass_on SIGTERM' TERM
   # In the background, because bash runs a trap only between commands, and in `wait`.
-  srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks=$((SLURM_JOB_NUM_NODES * tasks_per_node)) \
-    --ntasks-per-node="$tasks_per_node" --cpus-per-task="$cpus_per_task" --kill-on-bad-exit=1 \
-    "${srun_options[@]}" bash "$project/launch/slurm_task.sh" "$python" -m weather.train "$@" &
+  srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks=$((SLURM_JOB_NUM_NODES * tasks)) --ntasks-per-node="$tasks" \
+    --kill-on-bad-exit=1 "${task_options[@]}" "${srun_options[@]}" \
+    bash "$project/launch/slurm_task.sh" "$python" -m weather.train "${arguments[@]}" &
   srun_pid=$!
   while true; do
     interrupted=0 status=0
@@ -147,13 +177,16 @@ train_until_complete() {
   local before after restarts state
   trap '' USR1 # there is nothing to save yet, and the ranks know the end of the job (SLURM_JOB_END_TIME)
   find_python
-  find_checkpoints "$@"
+  take_arguments "$@"
+  find_checkpoints "${arguments[@]}"
   place_tasks
+  divide_into_tasks
   before=$(newest_step)
   restarts=${SLURM_RESTART_COUNT:-0} # absent in the first start
   say "start $((restarts + 1)) (SLURM_RESTART_COUNT $restarts) on $SLURM_JOB_NODELIST," \
-    "$tasks_per_node task(s) a node, $OMP_NUM_THREADS thread(s) each; newest checkpoint: step $before"
-  run_tasks "$@"
+    "$tasks_per_node ${single_task:+rank(s) in one }task(s) a node, $OMP_NUM_THREADS thread(s) each;" \
+    "newest checkpoint: step $before"
+  run_tasks
   [ "$status" = 0 ] && say "the run is complete"
   [ "$status" = "$STOPPED_IN_ORDER" ] || exit "$status"
   after=$(newest_step)

@@ -16,5 +16,5 @@ if [ -n "$pid" ] && grep -qzF "$folder/sshd_config" "/proc/$pid/cmdline" 2>/dev/
     sleep 0.1
   done
 fi
-rm -rf "$folder/bin"
+rm -rf "${folder:?}/bin"
 rm -f "$folder"/{sshd.pid,sshd_config,ssh_config,known_hosts,host,host.pub,client,client.pub}

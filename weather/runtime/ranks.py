@@ -83,12 +83,12 @@ def find_ranks(
         if ranks.launcher == "single":
             fix = (
                 f"start it on each node with: torchrun --nnodes {num_nodes or 1} --nproc-per-node {devices or 1} "
-                "--rdzv-backend c10d --rdzv-endpoint FIRST_HOST:29400 -m weather.train --strategy ddp (and your options)"
+                "--rdzv-backend c10d --rdzv-endpoint FIRST_HOST:29400 -m weather.train --strategy ddp (and more)"
             )
         if ranks.launcher == "deepspeed":
             fix = (
-                "look at the hostfile: without one, deepspeed starts on this machine alone; its --num_nodes takes fewer "
-                "hosts than it says, and its --num_gpus more ranks than the slots"
+                "look at the hostfile: without one, deepspeed starts on this machine alone; where it has fewer hosts "
+                "than --num_nodes says, deepspeed takes what there is"
             )
         raise LaunchError(
             f"{asked[1]} node(s) with {asked[0]} device(s) asked for, but "

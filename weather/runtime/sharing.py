@@ -1,4 +1,4 @@
-"""Two ranks on one device are refused before they start: NCCL would fail without names, others would train at half speed."""
+"""Two ranks on one device are refused before they start: NCCL names neither, and elsewhere both would train slowly."""
 
 from __future__ import annotations
 
