@@ -14,11 +14,17 @@
 #   cpus_per_task     cores of a rank; else an equal share of the node's
 #   master_address    where rank 0 listens; else the first node
 #
+# In a job array (sbatch --array) %a in the arguments is the number of the task, as in sbatch's own --output.
+#
 # WEATHER_CPU_MASKS says on which cores each rank of a node runs: hexadecimal masks as of srun's --cpu-bind=mask_cpu.
 # WEATHER_PYTHON names the interpreter; else it is .venv/bin/python of the project where there is one, else python.
 
 tasks_per_node="" cpus_per_task="" master_address="" # not those of the environment of sbatch
 readonly STOPPED_IN_ORDER=75                         # exit status of weather.train: saved, start me again
+most_starts=${WEATHER_MOST_STARTS:-200}              # a run that needs more of them is not worth its queueing
+# What SLURM's commands take this job for. By SLURM_JOB_ID alone, one task of an array means all of them.
+job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
+job=${job:-$SLURM_JOB_ID}
 
 fail() {
   echo "error: $*" >&2
@@ -26,7 +32,7 @@ fail() {
 }
 
 say() {
-  echo "$(date '+%F %T') job $SLURM_JOB_ID: $*"
+  echo "$(date '+%F %T') job $job: $*"
 }
 
 find_python() {
@@ -65,7 +71,7 @@ take_arguments() {
     if [ "$word" = --single-task ]; then
       single_task=yes
     else
-      arguments+=("$word")
+      arguments+=("${word//%a/${SLURM_ARRAY_TASK_ID:-%a}}")
     fi
   done
 }
@@ -83,14 +89,15 @@ divide_into_tasks() {
   fi
 }
 
-# The folder of the run's checkpoints; a config that cannot be used ends the job here, with one voice.
-find_checkpoints() {
+# The folders of the run and of its checkpoints; a config that cannot be used ends the job here, with one voice.
+find_folders() {
   local config
   config=$("$python" -m weather.train "$@" --print-config) || exit 1
-  checkpoints=$("$python" -c '
+  { read -r run && read -r checkpoints; } < <("$python" -c '
 import os, sys, yaml
 config = yaml.safe_load(sys.stdin)
-print(os.path.join(config["training"]["checkpoint_dir"], config["experiment"]["name"]))' <<<"$config")
+for section, key in (("experiment", "runs_dir"), ("training", "checkpoint_dir")):
+    print(os.path.join(config[section][key], config["experiment"]["name"]))' <<<"$config")
 }
 
 # Step of the newest complete checkpoint, 0 if there is none. From the markers, without torch: time may be short.
@@ -104,6 +111,17 @@ for marker in glob.glob(glob.escape(sys.argv[1]) + "/checkpoint_*/COMPLETE"):
     except (OSError, ValueError, KeyError):
         pass  # being removed, or damaged: not one to go on from
 print(max(steps))' "$checkpoints"
+}
+
+# Steps of the whole run, as it said when it last began.
+total_steps() {
+  "$python" -c '
+import json, sys
+total = 0
+for line in open(sys.argv[1] + "/metrics.jsonl"):
+    if line.startswith(("{\"event\": \"start\"", "{\"event\": \"resume\"")) and line.endswith("\n"):
+        total = int(json.loads(line)["total_steps"])
+print(total)' "$run"
 }
 
 # A signal to this shell asks the ranks to save and leave. SIGTERM goes on as SIGUSR1: at a SIGTERM of its own, srun
@@ -141,22 +159,42 @@ run_tasks() {
 }
 
 job_state() {
-  squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T 2>/dev/null || echo UNKNOWN
+  squeue --noheader --jobs="$job" --format=%T 2>/dev/null || echo UNKNOWN
 }
 
 # Where requeueing is forbidden: the same job once more, to start when this one has ended.
 submit_again() {
-  local options=(--nodes="$SLURM_JOB_NUM_NODES" --job-name="$SLURM_JOB_NAME" --dependency="afterany:$SLURM_JOB_ID")
-  local limit gpus
-  limit=$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%l)
-  [ -z "${SLURM_JOB_PARTITION:-}" ] || options+=(--partition="$SLURM_JOB_PARTITION")
-  [ -z "${SLURM_JOB_ACCOUNT:-}" ] || options+=(--account="$SLURM_JOB_ACCOUNT")
-  [ -z "${SLURM_JOB_QOS:-}" ] || options+=(--qos="$SLURM_JOB_QOS")
-  [[ -z "$limit" || "$limit" == UNLIMITED ]] || options+=(--time="$limit")
-  [ -z "${SLURM_NTASKS_PER_NODE:-}" ] || options+=(--ntasks-per-node="$SLURM_NTASKS_PER_NODE")
-  [ -z "${SLURM_CPUS_PER_TASK:-}" ] || options+=(--cpus-per-task="$SLURM_CPUS_PER_TASK")
-  gpus=${SLURM_GPUS_PER_NODE:-}
-  [ -z "$gpus" ] || options+=(--gpus-per-node="$gpus")
+  local options=(--nodes="$SLURM_JOB_NUM_NODES" --job-name="$SLURM_JOB_NAME" --dependency="afterany:$job")
+  local record
+  record=$(scontrol show job --oneliner "$job")
+  same() { # same OPTION VALUE [VALUES THAT MEAN NOTHING]: the option, as the job has it
+    local option=$1 value=$2 nothing
+    shift 2
+    for nothing in "" "(null)" "N/A" "$@"; do
+      [ "$value" != "$nothing" ] || return 0
+    done
+    options+=("--$option=$value")
+  }
+  asked() { # a field of the job's record
+    sed -n "s/^.* $1=\([^ ]*\).*$/\1/p" <<<"$record"
+  }
+  same partition "${SLURM_JOB_PARTITION:-}"
+  same account "${SLURM_JOB_ACCOUNT:-}"
+  same qos "${SLURM_JOB_QOS:-}"
+  same reservation "${SLURM_JOB_RESERVATION:-}"
+  same array "${SLURM_ARRAY_TASK_ID:-}"
+  same time "$(asked TimeLimit)" UNLIMITED
+  same ntasks-per-node "${SLURM_NTASKS_PER_NODE:-}"
+  same cpus-per-task "${SLURM_CPUS_PER_TASK:-}"
+  same constraint "$(asked Features)"
+  same mem "$(asked MinMemoryNode)" 0
+  same mem-per-cpu "$(asked MinMemoryCPU)" 0
+  if [ -n "${SLURM_GPUS_PER_NODE:-}" ]; then
+    same gpus-per-node "$SLURM_GPUS_PER_NODE"
+  else
+    same gres "$(asked TresPerNode | sed 's/gres[:/]//g')"
+  fi
+  [ "$(asked OverSubscribe)" != NO ] || options+=(--exclusive)
   sbatch --parsable "${options[@]}" "$script" "$@"
 }
 
@@ -164,7 +202,7 @@ submit_again() {
 come_back() {
   local next
   say "requeues itself" # before it does: this shell may be ended at once
-  if scontrol requeue "$SLURM_JOB_ID"; then
+  if scontrol requeue "$job"; then
     exec sleep 60 # SLURM ends it; an end of its own would race with that
   fi
   next=$(submit_again "$@") \
@@ -173,12 +211,27 @@ come_back() {
   exit 0
 }
 
+# Fails where the run would start for ever: without a gain, or with one that is too small for what is left.
+judge_progress() {
+  local before=$1 after=$2 total starts
+  if [ "$after" -le "$before" ]; then
+    fail "no progress: the newest checkpoint is of step $after, as it was when this job started, so another start" \
+      "would end the same way; ask for more time (-t), or look above for what takes it"
+  fi
+  total=$(total_steps)
+  starts=$(((total - after + after - before - 1) / (after - before)))
+  say "stopped in good order, step $before to $after of $total; at this rate $starts more start(s)"
+  [ "$starts" -le "$most_starts" ] \
+    || fail "a start gains $((after - before)) step(s) of $total: that would take $starts more starts; ask for more" \
+      "time (-t), look above for what takes it, or allow them: WEATHER_MOST_STARTS=$starts sbatch ..."
+}
+
 train_until_complete() {
   local before after restarts state
   trap '' USR1 # there is nothing to save yet, and the ranks know the end of the job (SLURM_JOB_END_TIME)
   find_python
   take_arguments "$@"
-  find_checkpoints "${arguments[@]}"
+  find_folders "${arguments[@]}"
   place_tasks
   divide_into_tasks
   before=$(newest_step)
@@ -187,19 +240,20 @@ train_until_complete() {
     "$tasks_per_node ${single_task:+rank(s) in one }task(s) a node, $OMP_NUM_THREADS thread(s) each;" \
     "newest checkpoint: step $before"
   run_tasks
-  [ "$status" = 0 ] && say "the run is complete"
-  [ "$status" = "$STOPPED_IN_ORDER" ] || exit "$status"
+  [ "$status" != 0 ] || say "the run is complete"
+  [ "$status" != 0 ] || exit 0
   after=$(newest_step)
+  if [ "$status" != "$STOPPED_IN_ORDER" ]; then
+    say "FAILED: srun ended with status $status (137: a rank was killed, as happens where memory is short); submitted" \
+      "again, the run goes on from step $after"
+    exit "$status"
+  fi
   state=$(job_state)
   if [ "$state" != RUNNING ]; then
     # It was requeued, preempted or cancelled: how it goes on is decided.
     say "saved, step $before to $after; SLURM is ending this job ($state), so it is not requeued here"
     exit "$STOPPED_IN_ORDER"
   fi
-  if [ "$after" -le "$before" ]; then
-    fail "no progress: the newest checkpoint is of step $after, as it was when this job started, so another start" \
-      "would end the same way; ask for more time (-t), or look above for what takes it"
-  fi
-  say "stopped in good order, step $before to $after"
+  judge_progress "$before" "$after"
   come_back "$@"
 }

@@ -84,6 +84,16 @@ class Cluster:
         return self.output(job)
 
 
+def job_processes(job: str) -> list[int]:
+    """All processes of a job that are left, with those that SLURM has lost sight of."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"SLURM_JOB_ID={job}" in (folder / "environ").read_text(errors="replace").split("\0"):
+                found.append(int(folder.name))
+    return found
+
+
 def task_process(job: str, rank: int) -> int:
     """Process id of a rank's Python below srun."""
     wanted = {f"SLURM_JOB_ID={job}", f"SLURM_PROCID={rank}"}

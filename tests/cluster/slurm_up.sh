@@ -72,7 +72,7 @@ print(*(one.getsockname()[1] for one in sockets))
 PYTHON
 )
 
-node="NodeHostname=$host NodeAddr=127.0.0.1 CPUs=64 RealMemory=1000 Gres=gpu:8 State=UNKNOWN"
+node="NodeHostname=$host NodeAddr=127.0.0.1 CPUs=64 RealMemory=1000 Gres=gpu:8 Feature=nvme State=UNKNOWN"
 cat >"$SLURM_CONF" <<CONFIGURATION
 ClusterName=weather
 SlurmctldHost=$host(127.0.0.1)
