@@ -41,8 +41,11 @@ if ! all_there sshd ssh ssh-keygen pdsh; then
   command -v apt-get >/dev/null || cannot "sshd or pdsh is missing, and there is no apt-get to install them"
   export DEBIAN_FRONTEND=noninteractive
   # Debian would start a daemon of its own on port 22: exit status 101 of this file forbids it.
-  [ -e /usr/sbin/policy-rc.d ] || { printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d; forbade=1; }
-  chmod +x /usr/sbin/policy-rc.d
+  if [ ! -e /usr/sbin/policy-rc.d ]; then
+    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+    chmod +x /usr/sbin/policy-rc.d
+    forbade=1
+  fi
   installed=0
   { apt-get update -qq && apt-get install -y -qq --no-install-recommends openssh-server pdsh; } \
     >"$folder/apt.log" 2>&1 || installed=$?

@@ -117,8 +117,11 @@ def test_without_ssh_each_host_is_started_by_hand(workplace: Workplace, by_torch
 def test_a_signal_to_one_rank_stops_all_and_the_launcher_says_75(workplace: Workplace) -> None:
     process = start(workplace, "stopped", ("--num_accelerators", "2"), "epochs=4000")
     workplace.wait_for_step(process, "stopped", 3)
-    rank = next(p for p in descendants(process.pid) if b"\0RANK=1\0" in Path(f"/proc/{p}/environ").read_bytes())
-    os.kill(rank, signal.SIGUSR1)
+    # As `pkill -f 'weather.train --local_rank'` finds them: the ranks, and not the launcher, whom the signal would end.
+    below = [process.pid, *descendants(process.pid)]
+    ranks = [pid for pid in below if b"weather.train\0--local_rank" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert len(ranks) == 2
+    os.kill(ranks[1], signal.SIGUSR1)
     end(process, status=75)
     stop = workplace.records("stopped", "stop")[-1]
     assert stop["reason"] == "signal" and workplace.records("stopped", "checkpoint")[-1]["step"] == stop["step"]
