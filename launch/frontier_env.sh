@@ -65,6 +65,8 @@ default FI_CXI_RDZV_EAGER_SIZE 0
 export WEATHER_NODE_CACHE=/tmp/${USER:-$(id -un)}-$SLURM_JOB_ID
 export MIOPEN_USER_DB_PATH=$WEATHER_NODE_CACHE
 export MIOPEN_CUSTOM_CACHE_DIR=$WEATHER_NODE_CACHE
+# For WEATHER_SBCAST: the node's NVMe, which is there with `sbatch -C nvme` and is cleared when the job ends [guide].
+export WEATHER_NODE_DISK=${WEATHER_NODE_DISK:-/mnt/bb/${USER:-$(id -un)}}
 # HDF5 locks files that it opens, which Lustre may refuse; the archive is only read, and so needs no lock.
 export HDF5_USE_FILE_LOCKING=FALSE
 

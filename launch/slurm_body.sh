@@ -17,6 +17,8 @@
 # In a job array (sbatch --array) %a in the arguments is the number of the task, as in sbatch's own --output.
 #
 # WEATHER_CPU_MASKS says on which cores each rank of a node runs: hexadecimal masks as of srun's --cpu-bind=mask_cpu.
+# WEATHER_SBCAST names an archive of a packed environment (conda-pack, venv-pack), which is unpacked on every node's own
+# disk, WEATHER_NODE_DISK or /tmp: many nodes that import torch from one file system wait for each other.
 # WEATHER_PYTHON names the interpreter; else it is .venv/bin/python of the project where there is one, else python.
 
 tasks_per_node="" cpus_per_task="" master_address="" # not those of the environment of sbatch
@@ -35,7 +37,26 @@ say() {
   echo "$(date '+%F %T') job $job: $*"
 }
 
+# Sets WEATHER_PYTHON to the copy of the environment on this and on every other node.
+spread_environment() {
+  local folder=${WEATHER_NODE_DISK:-/tmp}/weather-environment-$SLURM_JOB_ID
+  [ -r "$WEATHER_SBCAST" ] || fail "WEATHER_SBCAST=$WEATHER_SBCAST cannot be read"
+  say "copies $WEATHER_SBCAST to $folder on $SLURM_JOB_NUM_NODES node(s)"
+  # --force: it is there already where a requeued job comes back to a node.
+  sbcast --force "$WEATHER_SBCAST" "$folder.tar" \
+    || fail "sbcast cannot write to ${folder%/*} of every node; name another folder: WEATHER_NODE_DISK=... sbatch ..."
+  # shellcheck disable=SC2016 # the node's shell expands it
+  srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 bash -euc '
+    mkdir -p "$1"
+    tar --extract --file "$1.tar" --directory "$1"
+    rm "$1.tar"
+    if [ -e "$1/bin/conda-unpack" ]; then "$1/bin/python" "$1/bin/conda-unpack"; fi' - "$folder" \
+    || fail "$WEATHER_SBCAST cannot be unpacked in $folder"
+  WEATHER_PYTHON=$folder/bin/python
+}
+
 find_python() {
+  [ -z "${WEATHER_SBCAST:-}" ] || spread_environment
   python=${WEATHER_PYTHON:-}
   if [ -z "$python" ]; then
     python=$project/.venv/bin/python

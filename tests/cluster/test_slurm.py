@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -116,6 +117,28 @@ def told_on_frontier(cluster: Cluster, name: str, mode: tuple[str, ...] = ()) ->
     job = cluster.submit(name, script="frontier.sbatch", mode=mode, **variables)
     lines = cluster.finish(job).splitlines()
     return job, [line.split(maxsplit=8) for line in lines if line.startswith("task ")]
+
+
+def test_an_environment_is_copied_to_the_nodes_own_disk(cluster: Cluster, workplace: Workplace, tmp_path: Path) -> None:
+    """On one node, for both here have the same disk. In the archive, python is a script that names the real one."""
+    packed, disk = tmp_path / "environment", tmp_path / "disk"
+    (packed / "bin").mkdir(parents=True)
+    disk.mkdir()
+    python = packed / "bin" / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    (packed / "bin" / "conda-unpack").write_text(f"open({str(tmp_path / 'unpacked')!r}, 'w')")
+    archive = shutil.make_archive(str(packed), "gztar", packed)
+    variables = {"WEATHER_SBCAST": archive, "WEATHER_NODE_DISK": str(disk)}
+    options = ("--nodes=1", "--ntasks-per-node=1")
+    job = cluster.submit("spread", "max_steps=2", options=options, **variables)
+    cluster.wait_for_step(job, "spread", 1)
+    assert "the run is complete" in cluster.finish(job)
+    copy = disk / f"weather-environment-{job}"
+    assert list(disk.iterdir()) == [copy] and (copy / "bin" / "python").read_text() == python.read_text()
+    assert (tmp_path / "unpacked").exists()
+    job = cluster.submit("nowhere", options=options, **{**variables, "WEATHER_NODE_DISK": str(tmp_path / "missing")})
+    assert "name another folder: WEATHER_NODE_DISK" in cluster.finish(job, "FAILED")
 
 
 @pytest.mark.parametrize(("before", "status"), [(400, 0), (409, 1), (410, 1)])
