@@ -102,6 +102,7 @@ divide_into_tasks() {
   if [ -n "$single_task" ]; then
     tasks=1
     task_options=(--cpus-per-task=$((tasks_per_node * cpus_per_task)))
+    [ -z "${WEATHER_CPU_MASKS:-}" ] || task_options+=(--cpu-bind=none) # the task binds its ranks to cores of the masks
     arguments+=(--devices "$tasks_per_node" --num_nodes "$SLURM_JOB_NUM_NODES")
   else
     tasks=$tasks_per_node

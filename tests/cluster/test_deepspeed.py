@@ -127,46 +127,57 @@ def test_a_signal_to_one_rank_stops_all_and_the_launcher_says_75(workplace: Work
     assert stop["reason"] == "signal" and workplace.records("stopped", "checkpoint")[-1]["step"] == stop["step"]
 
 
+@pytest.fixture(scope="module")
+def wrong(workplace: Workplace, hosts: dict[str, str]) -> dict[str, subprocess.Popen[str]]:
+    """Wrong starts, all at once: they mostly wait."""
+
+    def with_hosts(hostfile: str, *settings: str, options: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+        return start(workplace, "wrong", over_ssh(workplace, hostfile), *settings, options=options, **hosts)
+
+    alone = ("--hostfile", "missing", "--num_accelerators", "1")
+    return {
+        "unreached host": with_hosts("worker1 slots=1\nnowhere slots=1\n", "collective_timeout_minutes=0.1"),
+        "no slots": with_hosts("worker1\nworker2 slots=1\n"),
+        "a host twice": with_hosts("worker1 slots=1\nworker1 slots=1\n"),
+        "unknown first host": with_hosts("nowhere slots=1\nworker1 slots=1\n"),
+        "fewer slots": with_hosts(TWO_HOSTS, options=("--devices", "2")),
+        "no hostfile": start(workplace, "wrong", alone, options=("--num_nodes", "2")),
+        "no module": start(workplace, "wrong", ("--num_accelerators", "1"), module="weather.trian"),
+    }
+
+
 @pytest.mark.parametrize(
-    ("hostfile", "complaint"),
+    ("case", "complaints"),
     [
-        ("worker1\nworker2 slots=1\n", "Hostfile contains a bad entry: worker1"),
-        ("worker1 slots=1\nworker1 slots=1\n", "Hostfile contains multiple entries for worker1"),
-        ("nowhere slots=1\nworker1 slots=1\n", "host=nowhere was not reachable via ssh"),
+        ("no slots", ["Hostfile contains a bad entry: worker1"]),
+        ("a host twice", ["Hostfile contains multiple entries for worker1"]),
+        ("unknown first host", ["host=nowhere was not reachable via ssh"]),
+        # What deepspeed lets pass, the ranks refuse.
+        ("fewer slots", ["2 node(s) with 2 device(s) asked for, but deepspeed started 2 with 1 rank(s)"]),
+        (
+            "no hostfile",
+            [
+                "Unable to find hostfile, will proceed with training with local resources only",
+                "2 node(s) with 1 device(s) asked for, but deepspeed started 1 with 1 rank(s)",
+                "look at the hostfile",
+            ],
+        ),
+        ("no module", ["No module named weather.trian"]),
+        (
+            "unreached host",
+            [
+                "nowhere: ssh: Could not resolve hostname nowhere",
+                "LaunchError: 127.0.0.1:",
+                "rank 0 of 2 cannot join the others",
+            ],
+        ),
     ],
-    ids=["no slots", "a host twice", "unknown first host"],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_wrong_hostfile_is_refused_by_deepspeed(
-    workplace: Workplace, hosts: dict[str, str], hostfile: str, complaint: str
+def test_a_wrong_start_is_named(
+    workplace: Workplace, wrong: dict[str, subprocess.Popen[str]], case: str, complaints: list[str]
 ) -> None:
-    assert complaint in end(start(workplace, "refused", over_ssh(workplace, hostfile), **hosts), status=1)
-
-
-def test_a_host_that_is_not_reached_ends_the_others(workplace: Workplace, hosts: dict[str, str]) -> None:
-    launcher = over_ssh(workplace, "worker1 slots=1\nnowhere slots=1\n")
-    process = start(workplace, "lonely", launcher, "collective_timeout_minutes=0.1", **hosts)
-    output, _ = process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode != 0
-    assert "nowhere: ssh: Could not resolve hostname nowhere" in output
-    assert "LaunchError: 127.0.0.1:" in output and "rank 0 of 2 cannot join the others" in output
-
-
-def test_what_deepspeed_lets_pass_is_refused_by_the_ranks(workplace: Workplace) -> None:
-    """A missing hostfile is no error to it: it starts on this machine alone."""
-    launcher = ("--hostfile", "missing", "--num_accelerators", "1")
-    output = end(start(workplace, "alone", launcher, options=("--num_nodes", "2")), status=1)
-    assert "Unable to find hostfile, will proceed with training with local resources only" in output
-    assert "2 node(s) with 1 device(s) asked for, but deepspeed started 1 with 1 rank(s)" in output
-    assert "look at the hostfile" in output
-    assert not workplace.records("alone", "train")
-
-
-def test_fewer_slots_than_asked_for_are_refused_by_the_ranks(workplace: Workplace, hosts: dict[str, str]) -> None:
-    launcher = over_ssh(workplace, TWO_HOSTS)
-    output = end(start(workplace, "slots", launcher, options=("--devices", "2"), **hosts), status=1)
-    assert "2 node(s) with 2 device(s) asked for, but deepspeed started 2 with 1 rank(s)" in output
-
-
-def test_a_missing_module_is_named(workplace: Workplace) -> None:
-    output = end(start(workplace, "missing", ("--num_accelerators", "1"), module="weather.trian"), status=1)
-    assert "No module named weather.trian" in output
+    output, _ = wrong[case].communicate(timeout=PATIENCE_SECONDS)
+    assert wrong[case].returncode != 0, output
+    assert all(complaint in output for complaint in complaints), output
+    assert not workplace.records("wrong", "train")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -22,10 +23,11 @@ def physical_device(device: torch.device | None) -> str:
     """
     if device is None or device.type != "cuda":
         return ""
-    facts = torch.cuda.get_device_properties(device)
-    names = ("pci_domain_id", "pci_bus_id", "pci_device_id", "uuid")
-    parts = [str(getattr(facts, name)) for name in names if hasattr(facts, name)]
-    return " ".join([socket.gethostname(), *parts]) if parts else ""
+    facts: Any = torch.cuda.get_device_properties(device)
+    if not hasattr(facts, "pci_bus_id"):
+        return ""  # torch before 2.8; RCCL and NCCL refuse what is shared, without names
+    address = f"{facts.pci_domain_id:04x}:{facts.pci_bus_id:02x}:{facts.pci_device_id:02x}"
+    return f"{socket.gethostname()} {address} {getattr(facts, 'uuid', '')}"
 
 
 def shared_device(devices: Sequence[str]) -> LaunchError | None:
