@@ -3,7 +3,7 @@
 #
 #   bash launch/test.sh                  # everything but the cluster tests
 #   bash launch/test.sh --fast           # without the tests marked slow
-#   bash launch/test.sh --cluster        # a real SLURM on this machine (root on Debian or Ubuntu), torchrun's agents
+#   bash launch/test.sh --cluster        # real SLURM and sshd on this machine (root on Debian or Ubuntu), torchrun, deepspeed
 #   bash launch/test.sh tests/data -k leap   # further arguments go to pytest
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -16,7 +16,7 @@ from weather.config.files import find_config_file, load_config, read_configs
 from weather.config.wrapper import ConfigWrapper
 from weather.errors import ConfigError, LaunchError, command_line
 from weather.runtime.launch import start_ranks
-from weather.runtime.ranks import find_ranks
+from weather.runtime.nodes import Nodes, find_nodes
 from weather.runtime.stop import StopSignals
 from weather.runtime.walltime import find_deadline
 
@@ -45,7 +45,12 @@ def parser() -> argparse.ArgumentParser:
     add("--precision", metavar="P", help="auto, bf16, fp16 or fp32 (overrides training.precision)")
     add("--device", default="auto", metavar="D", help="auto, cuda, rocm, mps or cpu (default: %(default)s)")
     add("--devices", type=int, metavar="N", help="ranks on each node: started here, or those of the launcher")
-    add("--num_nodes", type=int, metavar="M", help="nodes; must agree with the launcher")
+    add(
+        "--num_nodes",
+        type=int,
+        metavar="M",
+        help="nodes; must agree with the launcher (without one: NODE_RANK, MASTER_ADDR)",
+    )
     add("--deepspeed_config", metavar="FILE", help="JSON file of strategy deepspeed (training.deepspeed_config)")
     add("--flops_budget", metavar="F", help="stop at this many training FLOPs (training.flops_budget)")
     add("--time_budget", metavar="HOURS", help="stop after these hours (training.time_budget_hours)")
@@ -130,26 +135,25 @@ def list_configs(path: str | None) -> None:
         print(f"{name:16} {config.experiment.description}")
 
 
-def launches_itself(options: argparse.Namespace, config: ConfigWrapper) -> bool:
-    """Whether `--devices` asks for ranks on this machine that no launcher has started.
+def nodes_to_start(options: argparse.Namespace, config: ConfigWrapper) -> Nodes | None:
+    """The nodes on which `--devices` asks for ranks that no launcher has started, if it does.
 
     Raises:
         LaunchError: what a launcher started is not what the options ask for.
         ConfigError: several ranks with a strategy for one. It is not replaced: the config would say one thing, the
             run do another.
     """
-    single = find_ranks(local_rank=options.local_rank).launcher == "single"
-    if not single or options.devices is None or (options.num_nodes or 1) > 1 or options.devices < 1:
-        find_ranks(local_rank=options.local_rank, devices=options.devices, num_nodes=options.num_nodes)
-        return False
-    if options.devices > 1 and config.training.strategy == "single":
+    nodes = find_nodes(local_rank=options.local_rank, devices=options.devices, num_nodes=options.num_nodes)
+    if nodes is None or config.training.strategy != "single":
+        return nodes
+    if options.devices * nodes.count > 1:
         raise ConfigError(
             f"--devices {options.devices} with strategy 'single'",
             where="training.strategy",
             rule="several ranks need a parallel strategy",
             fix="add --strategy ddp (or fsdp, deepspeed)",
         )
-    return config.training.strategy != "single"
+    return None
 
 
 @command_line
@@ -172,8 +176,10 @@ def run(options: argparse.Namespace, signals: StopSignals, deadline: float | Non
     if options.print_config:
         print(yaml.safe_dump(config.to_dict(), sort_keys=False), end="")
         return 0
-    if launches_itself(options, config):
-        return start_ranks(options.devices, main, collects_signals=True)
+    nodes = nodes_to_start(options, config)
+    if nodes is not None:
+        patience = config.training.collective_timeout_minutes
+        return start_ranks(options.devices, main, nodes=nodes, patience_minutes=patience, collects_signals=True)
     from weather.runtime.collectives import stop_process_group
     from weather.training.debugging import DebugTrainer
     from weather.training.trainer import WeatherTrainer
