@@ -14,7 +14,8 @@ import yaml
 from weather.config.debugging import load_debug_config
 from weather.config.files import find_config_file, load_config, read_configs
 from weather.config.wrapper import ConfigWrapper
-from weather.errors import ConfigError, LaunchError, command_line
+from weather.errors import ConfigError, command_line
+from weather.runtime.debugging import check_debug_start
 from weather.runtime.launch import start_ranks
 from weather.runtime.nodes import Nodes, find_nodes
 from weather.runtime.stop import StopSignals
@@ -98,35 +99,6 @@ def config_from(options: argparse.Namespace) -> ConfigWrapper:
     return load(options.config, options.config_name, [*options.overrides, *overrides])
 
 
-def check_debug(options: argparse.Namespace) -> None:
-    """See that a debug run has one rank and starts from the first step.
-
-    Raises:
-        LaunchError, ConfigError: it is meant to be otherwise.
-    """
-    ranks = max(find_ranks(local_rank=options.local_rank).world_size, (options.devices or 1) * (options.num_nodes or 1))
-    if ranks > 1:
-        error = LaunchError(
-            f"--debug with {ranks} ranks",
-            rule="at a breakpoint of one rank the others would wait until their timeout, and all read one keyboard",
-            fix="python -m weather.train --debug ..., without a launcher and --devices: a rank computes the same alone",
-        )
-        error.agreed = True
-        raise error
-    if options.devices is not None:
-        raise ConfigError(
-            f"--debug with --devices {options.devices}",
-            rule="a debugger stops the process that has the keyboard, and --devices starts others",
-            fix="leave it out",
-        )
-    if options.resume not in ("auto", "never"):
-        raise ConfigError(
-            f"--debug with --resume {options.resume}",
-            rule="a debug run has another batch than the run, and starts from the first step",
-            fix="leave one of them out",
-        )
-
-
 def list_configs(path: str | None) -> None:
     """Print the name and description of every config."""
     file = find_config_file(path)
@@ -171,7 +143,12 @@ def run(options: argparse.Namespace, signals: StopSignals, deadline: float | Non
         list_configs(options.config)
         return 0
     if options.debug:
-        check_debug(options)
+        check_debug_start(
+            local_rank=options.local_rank,
+            devices=options.devices,
+            num_nodes=options.num_nodes,
+            resume=options.resume,
+        )
     config = config_from(options)
     if options.print_config:
         print(yaml.safe_dump(config.to_dict(), sort_keys=False), end="")

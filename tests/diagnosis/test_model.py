@@ -187,7 +187,7 @@ def test_running_out_of_memory_is_a_finding_and_the_others_go_on(monkeypatch: py
     monkeypatch.setattr(attention.F, "scaled_dot_product_attention", greedy)
     sections = examine()
     assert verdicts(sections) == dict.fromkeys(ROWS, "good") | {("single", "bf16", "sdpa"): "out of memory"}
-    found = [finding for finding in findings(sections) if finding.check == "model.memory"]
+    found = [each for section in sections.values() for each in section.findings if each.check == "model.memory"]
     assert len(found) == 2, "the kernel alone, and in the model"
     assert all(finding.severity == Severity.NOTE for finding in found), "the run would have fp32"
     assert "training.micro_batch_size" in found[1].fix
