@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.daemons import daemons
 from tests.distributed.runs import PATIENCE_SECONDS, REPOSITORY, Workplace, assert_same_bits, descendants
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
-CANNOT = 77  # of ssh_up.sh: this machine can have no sshd
-SCRIPTS = Path(__file__).parent
 DEEPSPEED = str(Path(sys.executable).parent / "deepspeed")
 OPTIONS = ("--strategy", "deepspeed", "--deepspeed_config", str(REPOSITORY / "ds_configs/zero2.json"))
 TWO_HOSTS = "worker1 slots=1\nworker2 slots=1\n"
@@ -35,14 +34,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
 def hosts(workplace: Workplace) -> Iterator[dict[str, str]]:
     """An sshd for this file's tests; gives the variables by which its hosts are found."""
     folder = workplace.folder / "ssh"
-    up = subprocess.run(["bash", str(SCRIPTS / "ssh_up.sh"), str(folder)], capture_output=True, text=True, timeout=240)
-    if up.returncode == CANNOT:
-        pytest.skip(up.stderr.strip().splitlines()[-1])
-    assert up.returncode == 0, up.stderr
-    try:
+    with daemons("ssh", folder):
         yield {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
-    finally:
-        subprocess.run(["bash", str(SCRIPTS / "ssh_down.sh"), str(folder)], check=True, timeout=60)
 
 
 def free_port() -> str:
