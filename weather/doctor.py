@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 from weather.config.files import load_config
+from weather.config.options import add_config_options
 from weather.errors import command_line
 from weather.runtime.ranks import find_ranks
 
@@ -30,17 +31,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add = arguments.add_argument
     add("part", nargs="?", default="all", choices=(*PARTS, "all"), help="what to examine (default: %(default)s)")
-    add("--config", metavar="FILE", help="YAML file with named configs (default: configs/configs.yaml)")
-    add("--config_name", metavar="NAME", default="base", help="which of them (default: %(default)s)")
-    add(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        dest="overrides",
-        help="override one value, such as data.data_dir=DIR; repeatable",
-    )
-    add("--device", default="auto", metavar="D", help="auto, cuda, rocm, mps or cpu (default: %(default)s)")
+    add_config_options(arguments)
     add("--full", action="store_true", help="data: read every state, not only samples")
     add("--json", type=Path, metavar="FILE", help="write the report there too")
     add("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)  # passed by the DeepSpeed launcher

@@ -13,6 +13,7 @@ import yaml
 
 from weather.config.debugging import load_debug_config
 from weather.config.files import find_config_file, load_config, read_configs
+from weather.config.options import add_config_options
 from weather.config.wrapper import ConfigWrapper
 from weather.errors import ConfigError, command_line
 from weather.runtime.debugging import check_debug_start
@@ -32,19 +33,9 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = arguments.add_argument
-    add("--config", metavar="FILE", help="YAML file with named configs (default: configs/configs.yaml)")
-    add("--config_name", metavar="NAME", default="base", help="which of them (default: %(default)s)")
-    add(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        dest="overrides",
-        help="override one value, such as training.learning_rate=3e-4; repeatable",
-    )
+    add_config_options(arguments)
     add("--strategy", metavar="NAME", help="parallel strategy (overrides training.strategy)")
     add("--precision", metavar="P", help="auto, bf16, fp16 or fp32 (overrides training.precision)")
-    add("--device", default="auto", metavar="D", help="auto, cuda, rocm, mps or cpu (default: %(default)s)")
     add("--devices", type=int, metavar="N", help="ranks on each node: started here, or those of the launcher")
     add(
         "--num_nodes",
