@@ -97,8 +97,8 @@ def command_line(main: Callable[[], int | None]) -> Callable[[], None]:
     return door
 
 
-def joins_ranks() -> None:
-    """Remember that this process joins a process group: its command line then ends it by `end_of_rank`."""
+def joined_ranks() -> None:
+    """Remember that this process has joined a process group: its command line then ends it by `end_of_rank`."""
     global _among_ranks
     _among_ranks = True
 

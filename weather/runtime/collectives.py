@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
-from weather.errors import LaunchError, WeatherError, joins_ranks
+from weather.errors import LaunchError, WeatherError, joined_ranks
 from weather.runtime.ranks import Ranks
 from weather.runtime.sharing import refuse_shared_devices
 
@@ -26,7 +26,6 @@ def start_process_group(ranks: Ranks, backend: str, timeout_minutes: float, devi
     """
     if ranks.launcher == "single" or dist.is_initialized():
         return
-    joins_ranks()
     os.environ.update(MASTER_ADDR=ranks.master_address, MASTER_PORT=str(ranks.master_port))
     timeout = datetime.timedelta(minutes=timeout_minutes)
     try:
@@ -47,6 +46,7 @@ def start_process_group(ranks: Ranks, backend: str, timeout_minutes: float, devi
             where=f"{ranks.master_address}:{ranks.master_port}, backend {backend}",
             fix="check that all ranks were started and that this address is reachable from every node",
         ) from error
+    joined_ranks()
 
 
 def stop_process_group() -> None:
