@@ -92,35 +92,40 @@ def compare(
         noise: standard deviation of ln L between repeated runs, or of the residuals: differences below say nothing.
     """
     information = {form: corrected_information(*values) for form, values in residuals.items()}
+    coefficients = {form: count for form, (_, count) in residuals.items()}
     foretold = {}
     for form, test in foretelling.items():
         try:
             foretold[form] = test().error
         except WeatherError:
             continue
-    return Comparison(information, foretold, _verdict(information, foretold, noise))
+    return Comparison(information, foretold, _verdict(information, coefficients, foretold, noise))
 
 
-def _verdict(information: Mapping[str, float], foretold: Mapping[str, float], noise: float) -> str:
+def _verdict(
+    information: Mapping[str, float], coefficients: Mapping[str, int], foretold: Mapping[str, float], noise: float
+) -> str:
     finite = sorted((value, form) for form, value in information.items() if np.isfinite(value))
     if len(finite) < 2:
         return f"too few runs to tell {_forms(information)} apart"
     (least, best), (second, other) = finite[:2]
     difference = second - least
+    undecided = f"the data cannot tell {_forms([best, other])} apart"
     if difference < SIMILAR_SUPPORT:
-        return f"the data cannot tell {_forms([best, other])} apart (AICc differs by {difference:.1f})"
-    said = f"{best} is preferred (AICc lower by {difference:.1f} than {other}'s)"
-    if len(foretold) < 2:
-        return said + "; no back-test could be made"
-    truest = min(foretold, key=lambda form: foretold[form])
-    if truest == best:
-        return said + f", and it foretells the largest budgets best ({foretold[best]:.2%})"
-    if best in foretold and foretold[best] - foretold[truest] < noise:
-        return said + f"; in the back-test {_forms([best, truest])} differ by less than the noise"
-    return (
-        f"the data cannot tell the forms apart: {best} has the lower AICc (by {difference:.1f}), "
-        f"but {truest} foretells the largest budgets better ({foretold[truest]:.2%})"
-    )
+        return f"{undecided}: AICc differs by {difference:.1f}"
+    advantage = foretold[other] - foretold[best] if best in foretold and other in foretold else 0.0
+    if advantage < -noise:
+        return (
+            f"{undecided}: {best} has the lower AICc (by {difference:.1f}), "
+            f"but {other} foretells the largest budgets better ({foretold[other]:.2%} against {foretold[best]:.2%})"
+        )
+    # That a coefficient is not needed is no evidence that it is zero.
+    if coefficients[best] < coefficients[other] and advantage < noise:
+        return f"{undecided}: {best} has fewer coefficients, and the runs do not need the others"
+    said = f"{best} is preferred: AICc is lower by {difference:.1f} than that of {other}"
+    if advantage > noise:
+        said += f", and it foretells the largest budgets better ({foretold[best]:.2%} against {foretold[other]:.2%})"
+    return said
 
 
 def _forms(forms: Sequence[str] | Mapping[str, float]) -> str:

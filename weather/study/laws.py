@@ -80,10 +80,10 @@ class LossLaw:
 
 @dataclass(frozen=True)
 class RepeatedDataLaw:
-    """L(N, D, U) where only U different samples exist and D > U repeats them (Muennighoff et al. 2023, arXiv 2305.16264).
+    """L(N, D, U) where only U different samples exist, and D > U repeats them.
 
-    Samples seen again, and parameters beyond what U samples can use, count less and less: with R repetitions,
-    x' = x (1 + R* (1 - exp(-R / R*))) takes the place of x (1 + R).
+    Muennighoff et al. 2023, arXiv 2305.16264. Samples seen again, and parameters beyond what U samples can use, count
+    less and less: with R repetitions, x' = x (1 + R* (1 - exp(-R / R*))) takes the place of x (1 + R).
 
     Attributes:
         law: the law of data that do not repeat.

@@ -98,9 +98,7 @@ def fit_projection(runs: Observations, start: LossLaw | None = None) -> Parametr
     law = LossLaw(
         float(irreducible), float(model * pivot_n**alpha), float(data * pivot_d**beta), float(alpha), float(beta)
     )
-    return ParametricFit(
-        law, np.log(runs.loss) - np.log(law.loss(runs.parameters, runs.samples)), float(norm**2)
-    )
+    return ParametricFit(law, np.log(runs.loss) - np.log(law.loss(runs.parameters, runs.samples)), float(norm**2))
 
 
 def check(runs: Observations) -> None:
