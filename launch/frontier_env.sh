@@ -65,6 +65,8 @@ default FI_CXI_RDZV_EAGER_SIZE 0
 export WEATHER_NODE_CACHE=/tmp/${USER:-$(id -un)}-$SLURM_JOB_ID
 export MIOPEN_USER_DB_PATH=$WEATHER_NODE_CACHE
 export MIOPEN_CUSTOM_CACHE_DIR=$WEATHER_NODE_CACHE
+# For WEATHER_SBCAST: the node's NVMe, which is there with `sbatch -C nvme` and is cleared when the job ends [guide].
+export WEATHER_NODE_DISK=${WEATHER_NODE_DISK:-/mnt/bb/${USER:-$(id -un)}}
 # HDF5 locks files that it opens, which Lustre may refuse; the archive is only read, and so needs no lock.
 export HDF5_USE_FILE_LOCKING=FALSE
 
@@ -75,9 +77,9 @@ export OMP_NUM_THREADS=$cpus_per_task # torch would start one thread for each co
 # Rank i takes device i and belongs on the cores of its L3 region. Those are not in the devices' order [guide]:
 #   device   0      1      2      3      4    5     6      7
 #   cores    49-55  57-63  17-23  25-31  1-7  9-15  33-39  41-47     (48, 56, 16, 24, 0, 8, 32, 40 are the system's)
-# Ranks that are not bound can all land on one core: 10 s became 10 min [pytorch].
-cores=0xfe000000000000,0xfe00000000000000,0xfe0000,0xfe000000,0xfe,0xfe00,0xfe00000000,0xfe0000000000
-srun_options+=(--cpu-bind="mask_cpu:$cores")
+# Ranks that are not bound can all land on one core: 10 s became 10 min [pytorch]. srun binds the tasks; a single task
+# binds the ranks that it starts.
+export WEATHER_CPU_MASKS=0xfe000000000000,0xfe00000000000000,0xfe0000,0xfe000000,0xfe,0xfe00,0xfe00000000,0xfe0000000000
 # All devices of a node to all of its ranks: RCCL then knows the neighbours on the node and uses the links between them.
 # With --gpus-per-task each rank would see only its own.
 srun_options+=(--gpus-per-node=8)

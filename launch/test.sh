@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
 # Lint, types, import contract and the whole test suite.
 #
-#   bash launch/test.sh                  # everything but the cluster tests
+#   bash launch/test.sh                  # everything; what needs a SLURM or an sshd only as root on Debian or Ubuntu
 #   bash launch/test.sh --fast           # without the tests marked slow
-#   bash launch/test.sh --cluster        # a real SLURM on this machine (root on Debian or Ubuntu), torchrun's agents
+#   bash launch/test.sh --cluster        # those alone: SLURM, sshd, torchrun and deepspeed with several hosts
 #   bash launch/test.sh tests/data -k leap   # further arguments go to pytest
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . launch/environment.sh
 use_environment test
 
-selection=(-m "not cluster")
+selection=()
 case ${1:-} in
-  --fast) shift && selection=(-m "not slow and not cluster") ;;
+  --fast) shift && selection=(-m "not slow") ;;
   --cluster) shift && selection=(-m cluster) ;;
 esac
 # Ranks times threads must not exceed the cores; the distributed tests start up to two ranks.
@@ -22,4 +22,4 @@ rules=(--line-length 120 --target-version py310)
 "$python" -m ruff check "${rules[@]}" --quiet --select E,F,I,UP,B,SIM,W,C4,PIE,RET --ignore B904 weather tests
 "$python" -m mypy
 "$python" -c "from importlinter.cli import lint_imports_command; lint_imports_command()" --no-cache
-"$python" -m pytest "${selection[@]}" "$@"
+"$python" -m pytest ${selection[@]+"${selection[@]}"} "$@"

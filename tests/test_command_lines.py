@@ -20,7 +20,8 @@ def run(*words: str, status: int = 0) -> str:
 
 
 @pytest.mark.parametrize(
-    "door", ["train", "evaluate", "synthesize", "checkpoint list", "checkpoint export", "bench step", "bench loader"]
+    "door",
+    ["train", "evaluate", "synthesize", "checkpoint list", "checkpoint export", "bench step", "bench loader", "doctor"],
 )
 def test_help_teaches(door: str) -> None:
     output = run(*f"weather.{door}".split(), "--help")

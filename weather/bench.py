@@ -12,6 +12,7 @@ import json
 from typing import Any
 
 from weather.config.files import load_config
+from weather.config.options import add_config_options
 from weather.errors import command_line
 from weather.runtime.launch import start_ranks
 from weather.runtime.ranks import find_ranks
@@ -48,10 +49,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_model(parser: argparse.ArgumentParser, config_name: str) -> None:
-    parser.add_argument("--config", metavar="FILE", help="YAML file with named configs")
-    parser.add_argument("--config_name", default=config_name, metavar="NAME", help="(default: %(default)s)")
-    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides")
-    parser.add_argument("--device", default="auto", metavar="D", help="auto, cuda, rocm, mps or cpu")
+    add_config_options(parser, config_name=config_name)
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="samples a step (default: %(default)s)")
 
 

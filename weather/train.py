@@ -6,15 +6,19 @@ Exit status: 0 the run is complete, 75 stopped in good order (start the same com
 from __future__ import annotations
 
 import argparse
+import functools
 import time
 
 import yaml
 
+from weather.config.debugging import load_debug_config
 from weather.config.files import find_config_file, load_config, read_configs
+from weather.config.options import add_config_options
 from weather.config.wrapper import ConfigWrapper
 from weather.errors import ConfigError, command_line
+from weather.runtime.debugging import check_debug_start
 from weather.runtime.launch import start_ranks
-from weather.runtime.ranks import find_ranks
+from weather.runtime.nodes import Nodes, find_nodes
 from weather.runtime.stop import StopSignals
 from weather.runtime.walltime import find_deadline
 
@@ -29,21 +33,16 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = arguments.add_argument
-    add("--config", metavar="FILE", help="YAML file with named configs (default: configs/configs.yaml)")
-    add("--config_name", metavar="NAME", default="base", help="which of them (default: %(default)s)")
-    add(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        dest="overrides",
-        help="override one value, such as training.learning_rate=3e-4; repeatable",
-    )
+    add_config_options(arguments)
     add("--strategy", metavar="NAME", help="parallel strategy (overrides training.strategy)")
     add("--precision", metavar="P", help="auto, bf16, fp16 or fp32 (overrides training.precision)")
-    add("--device", default="auto", metavar="D", help="auto, cuda, rocm, mps or cpu (default: %(default)s)")
     add("--devices", type=int, metavar="N", help="ranks on each node: started here, or those of the launcher")
-    add("--num_nodes", type=int, metavar="M", help="nodes; must agree with the launcher")
+    add(
+        "--num_nodes",
+        type=int,
+        metavar="M",
+        help="nodes; must agree with the launcher (without one: NODE_RANK, MASTER_ADDR)",
+    )
     add("--deepspeed_config", metavar="FILE", help="JSON file of strategy deepspeed (training.deepspeed_config)")
     add("--flops_budget", metavar="F", help="stop at this many training FLOPs (training.flops_budget)")
     add("--time_budget", metavar="HOURS", help="stop after these hours (training.time_budget_hours)")
@@ -64,6 +63,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="WHAT",
         help="auto: from the newest checkpoint if there is one; never; or the path of a checkpoint",
     )
+    add(
+        "--debug",
+        action="store_true",
+        help="for a debugger: one process and thread, anomaly detection, 3 steps of 2 samples, shapes and gradients of "
+        "the first; a run called NAME-debug, which replaces the last one of that name",
+    )
     add("--list-configs", action="store_true", help="list the named configs and end")
     add("--print-config", action="store_true", help="print the config as it would be used and end")
     add("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)  # passed by the DeepSpeed launcher
@@ -81,7 +86,8 @@ def config_from(options: argparse.Namespace) -> ConfigWrapper:
         "training.check_gradients": options.check_gradients,
     }
     overrides = [f"{key}={value}" for key, value in values.items() if value is not None]
-    return load_config(options.config, options.config_name, [*options.overrides, *overrides])
+    load = load_debug_config if options.debug else load_config
+    return load(options.config, options.config_name, [*options.overrides, *overrides])
 
 
 def list_configs(path: str | None) -> None:
@@ -92,26 +98,25 @@ def list_configs(path: str | None) -> None:
         print(f"{name:16} {config.experiment.description}")
 
 
-def launches_itself(options: argparse.Namespace, config: ConfigWrapper) -> bool:
-    """Whether `--devices` asks for ranks on this machine that no launcher has started.
+def nodes_to_start(options: argparse.Namespace, config: ConfigWrapper) -> Nodes | None:
+    """The nodes on which `--devices` asks for ranks that no launcher has started, if it does.
 
     Raises:
         LaunchError: what a launcher started is not what the options ask for.
         ConfigError: several ranks with a strategy for one. It is not replaced: the config would say one thing, the
             run do another.
     """
-    single = find_ranks(local_rank=options.local_rank).launcher == "single"
-    if not single or options.devices is None or (options.num_nodes or 1) > 1 or options.devices < 1:
-        find_ranks(local_rank=options.local_rank, devices=options.devices, num_nodes=options.num_nodes)
-        return False
-    if options.devices > 1 and config.training.strategy == "single":
+    nodes = find_nodes(local_rank=options.local_rank, devices=options.devices, num_nodes=options.num_nodes)
+    if nodes is None or config.training.strategy != "single":
+        return nodes
+    if options.devices * nodes.count > 1:
         raise ConfigError(
             f"--devices {options.devices} with strategy 'single'",
             where="training.strategy",
             rule="several ranks need a parallel strategy",
             fix="add --strategy ddp (or fsdp, deepspeed)",
         )
-    return config.training.strategy != "single"
+    return None
 
 
 @command_line
@@ -128,21 +133,31 @@ def run(options: argparse.Namespace, signals: StopSignals, deadline: float | Non
     if options.list_configs:
         list_configs(options.config)
         return 0
+    if options.debug:
+        check_debug_start(
+            local_rank=options.local_rank,
+            devices=options.devices,
+            num_nodes=options.num_nodes,
+            resume=options.resume,
+        )
     config = config_from(options)
     if options.print_config:
         print(yaml.safe_dump(config.to_dict(), sort_keys=False), end="")
         return 0
-    if launches_itself(options, config):
-        return start_ranks(options.devices, main, collects_signals=True)
+    nodes = nodes_to_start(options, config)
+    if nodes is not None:
+        patience = config.training.collective_timeout_minutes
+        return start_ranks(options.devices, main, nodes=nodes, patience_minutes=patience, collects_signals=True)
     from weather.runtime.collectives import stop_process_group
+    from weather.training.debugging import DebugTrainer
     from weather.training.trainer import WeatherTrainer
 
-    trainer = WeatherTrainer(
+    trainer_class = DebugTrainer if options.debug else functools.partial(WeatherTrainer, resume=options.resume)
+    trainer = trainer_class(
         config,
         devices=options.devices,
         num_nodes=options.num_nodes,
         device=options.device,
-        resume=options.resume,
         local_rank=options.local_rank,
         deadline=deadline,
     )

@@ -20,6 +20,13 @@ scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 host=$(hostname -s)
 export SLURM_CONF=$folder/slurm.conf PATH=$PATH:/usr/sbin:/sbin
 
+all_there() {
+  local name
+  for name in "$@"; do
+    command -v "$name" >/dev/null || return 1 # given several names, `command -v` is content with one
+  done
+}
+
 idle_nodes() {
   timeout 5 sinfo --noheader --Node --states=idle --format=%N 2>/dev/null | sort -u | wc -l
 }
@@ -30,7 +37,7 @@ if [ -s "$SLURM_CONF" ] && [ "$(timeout 5 sinfo --noheader --Node --format=%N 2>
 fi
 
 [ "$(id -u)" = 0 ] || cannot "munged and slurmd are started as root, and this is user $(id -un)"
-if ! command -v slurmctld slurmd munged sinfo >/dev/null; then
+if ! all_there slurmctld slurmd munged sinfo; then
   command -v apt-get >/dev/null || cannot "slurmctld and munged are missing, and there is no apt-get to install them"
   export DEBIAN_FRONTEND=noninteractive
   { apt-get update -qq && apt-get install -y -qq --no-install-recommends slurm-wlm munge; } >"$folder/apt.log" 2>&1 \
@@ -65,7 +72,7 @@ print(*(one.getsockname()[1] for one in sockets))
 PYTHON
 )
 
-node="NodeHostname=$host NodeAddr=127.0.0.1 CPUs=64 RealMemory=1000 Gres=gpu:8 State=UNKNOWN"
+node="NodeHostname=$host NodeAddr=127.0.0.1 CPUs=64 RealMemory=1000 Gres=gpu:8 Feature=nvme State=UNKNOWN"
 cat >"$SLURM_CONF" <<CONFIGURATION
 ClusterName=weather
 SlurmctldHost=$host(127.0.0.1)

@@ -2,170 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
+import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.distributed.runs import PATIENCE_SECONDS, REPOSITORY, Workplace, assert_same_bits
+from tests.cluster.slurm import LONG, SHORT, Cluster, paused, task_process
+from tests.distributed.runs import REPOSITORY, Workplace, assert_same_bits
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
-CANNOT = 77  # of slurm_up.sh: this machine can have no SLURM
-SCRIPTS = Path(__file__).parent
-LONG = ("epochs=30", "eval_frequency=0", "save_frequency=0")  # 180 steps: enough to be interrupted
 
 
-class Cluster:
-    """The SLURM and what is asked of it; jobs run in the workplace's folder."""
-
-    def __init__(self, workplace: Workplace, environment: dict[str, str]) -> None:
-        self.workplace, self.environment = workplace, environment
-
-    def ask(self, *command: str, environment: dict[str, str] | None = None) -> str:
-        """Output of a SLURM command."""
-        done = subprocess.run(
-            command,
-            cwd=self.workplace.folder,
-            env=environment or self.environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-        return done.stdout.strip()
-
-    def submit(
-        self,
-        name: str,
-        *settings: str,
-        options: tuple[str, ...] = (),
-        script: str = "slurm.sbatch",
-        **variables: str,
-    ) -> str:
-        """Submit a run with fsdp on two nodes; gives the job's number."""
-        words = self.workplace.command(name, "strategy=fsdp", *settings)
-        arguments = words[words.index("weather.train") + 1 :]
-        path = str(REPOSITORY / "launch" / script)
-        environment = {**self.environment, **variables}
-        return self.ask("sbatch", "--parsable", "--nodes=2", *options, path, *arguments, environment=environment)
-
-    def state(self, job: str) -> str:
-        return self.fact(job, "JobState")
-
-    def fact(self, job: str, name: str) -> str:
-        """One field of `scontrol show job`."""
-        words = self.ask("scontrol", "show", "job", job).split()
-        return next(word.partition("=")[2] for word in words if word.startswith(f"{name}="))
-
-    def output(self, job: str) -> str:
-        path = self.workplace.folder / f"weather-{job}.out"
-        return path.read_text() if path.exists() else ""
-
-    def wait(self, job: str, what: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
-        deadline = time.monotonic() + seconds
-        while not what():
-            assert time.monotonic() < deadline, f"{self.state(job)} after {seconds} s: {self.output(job)}"
-            time.sleep(0.1)
-
-    def wait_for_step(self, job: str, name: str, step: int) -> None:
-        self.wait(job, lambda: any(record["step"] >= step for record in self.workplace.records(name, "train")))
-
-    def restart(self, job: str) -> None:
-        """Wait until a job is requeued and let it start: SLURM itself would wait two minutes."""
-        self.wait(job, lambda: self.state(job) == "PENDING" and self.fact(job, "Restarts") == "1")
-        self.ask("scontrol", "update", f"JobId={job}", "StartTime=now+3")  # at once, nodes still refuse it
-
-    def finish(self, job: str, state: str = "COMPLETED") -> str:
-        """Wait for the end of a job; gives what it printed."""
-        self.wait(job, lambda: self.state(job) not in ("PENDING", "RUNNING", "COMPLETING"))
-        assert self.state(job) == state, self.output(job)
-        return self.output(job)
-
-
-@pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
-    place = Workplace(tmp_path_factory.mktemp("slurm_runs"))
-    yield place
-    place.close()
-
-
-@pytest.fixture(scope="module")
-def cluster(workplace: Workplace) -> Iterator[Cluster]:
-    """SLURM for the tests of this file; down again at the end."""
-    folder = workplace.folder / "slurm"
-    for private in (workplace.folder, *workplace.folder.parents[:2]):  # pytest's, and munged runs as a user of its own
-        private.chmod(private.stat().st_mode | 0o055)
-    up = subprocess.run(
-        ["bash", str(SCRIPTS / "slurm_up.sh"), str(folder)], capture_output=True, text=True, timeout=240
-    )
-    if up.returncode == CANNOT:
-        pytest.skip(up.stderr.strip().splitlines()[-1])
-    assert up.returncode == 0, up.stderr
-    # Neither variables of a job around the tests nor those of an earlier launcher reach the jobs.
-    launchers = ("SLURM_", "SBATCH_", "MASTER_")
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith(launchers)}
-    try:
-        yield Cluster(
-            workplace,
-            {
-                **inherited,
-                "SLURM_CONF": str(folder / "slurm.conf"),
-                "WEATHER_PYTHON": sys.executable,
-                "OMP_NUM_THREADS": "1",
-            },
-        )
-    finally:
-        subprocess.run(["bash", str(SCRIPTS / "slurm_down.sh"), str(folder)], check=True, timeout=60)
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(workplace: Workplace) -> str:
-    """Name of a long run that nobody interrupts, under torchrun."""
-    workplace.run("uninterrupted", "strategy=fsdp", *LONG, ranks=2)
-    return "uninterrupted"
-
-
-def task_process(job: str, rank: int) -> int:
-    """Process id of a rank's Python below srun."""
-    wanted = {f"SLURM_JOB_ID={job}", f"SLURM_PROCID={rank}"}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (folder / "cmdline").read_text().split("\0")
-            variables = (folder / "environ").read_text(errors="replace").split("\0")
-        except OSError:
-            continue
-        if (
-            words[1:3] == ["-m", "weather.train"]
-            and wanted <= {*variables}
-            and "WEATHER_STOPPED_MARK" in "".join(variables)
-        ):
-            return int(folder.name)
-    raise AssertionError(f"no rank {rank} of job {job}")
-
-
-@contextlib.contextmanager
-def paused(process: int) -> Iterator[None]:
-    """Halt a rank, and with it all others, which wait for it."""
-    os.kill(process, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(process, signal.SIGCONT)
-
-
-def test_a_job_equals_a_torchrun_run(cluster: Cluster, workplace: Workplace) -> None:
-    job = cluster.submit("job", options=("--ntasks-per-node=2",))
-    output = cluster.finish(job)
+def test_a_job_equals_a_torchrun_run(cluster: Cluster, workplace: Workplace, four_ranks: str) -> None:
+    output = cluster.finish(cluster.submit("job", *SHORT, options=("--ntasks-per-node=2",)))
     assert "2 task(s) a node" in output and "fsdp on 4 x cpu" in output
-    workplace.run("torchrun", "strategy=fsdp", ranks=4)
-    assert len(workplace.losses("job")) == 18
-    assert workplace.losses("job") == pytest.approx(workplace.losses("torchrun"), abs=1e-6)
+    assert workplace.losses("job") == pytest.approx(workplace.losses(four_ranks), abs=1e-6)
 
 
 def test_a_job_comes_back_after_its_walltime(
@@ -204,11 +58,15 @@ def test_a_requeued_job_goes_on(cluster: Cluster, workplace: Workplace, uninterr
 
 def test_where_requeueing_is_forbidden_a_job_submits_itself_again(cluster: Cluster, workplace: Workplace) -> None:
     """And cancelled, the second job saves and stays away."""
-    job = cluster.submit("again", *LONG, options=("--ntasks-per-node=1", "--no-requeue"))
+    asked = ("--gres=gpu:2", "--constraint=nvme", "--mem=900", "--exclusive", "--time=30")
+    job = cluster.submit("again", *LONG, options=("--ntasks-per-node=1", "--no-requeue", *asked))
     cluster.wait_for_step(job, "again", 5)
     cluster.ask("scancel", "--batch", "--signal=USR1", job)
     following = cluster.finish(job).split("goes on as job ")[1].split()[0]
     saved = workplace.records("again", "stop")[-1]["step"]
+    for name in ("TresPerNode", "Features", "MinMemoryNode", "OverSubscribe", "TimeLimit", "NumTasks"):
+        assert cluster.fact(following, name) == cluster.fact(job, name)
+    assert [cluster.fact(job, name) for name in ("Features", "OverSubscribe")] == ["nvme", "NO"]
     cluster.wait_for_step(following, "again", saved + 5)
     cluster.ask("scancel", following)
     cluster.finish(following, "CANCELLED")
@@ -233,23 +91,21 @@ def test_a_job_that_makes_no_progress_ends(cluster: Cluster, workplace: Workplac
     assert cluster.fact(job, "Restarts") == "0"
 
 
-def test_a_killed_rank_ends_the_others(cluster: Cluster, workplace: Workplace) -> None:
-    job = cluster.submit("killed", *LONG, options=("--ntasks-per-node=2",))
-    cluster.wait_for_step(job, "killed", 5)
-    began = time.monotonic()
-    os.kill(task_process(job, 3), signal.SIGKILL)
-    output = cluster.finish(job, "FAILED")
-    assert time.monotonic() - began < 15
-    assert "exit code 137" in output
+# As srun repeats what launch/frontier_env.sh gives it.
+FRONTIER_MASKS = "fe000000000000,fe00000000000000,fe0000,fe000000,fe,fe00,fe00000000,fe0000000000"
 
 
-def test_frontier_starts_a_rank_for_each_gcd(cluster: Cluster, workplace: Workplace) -> None:
-    """The interpreter and `module` are stand-ins: one shows what it was given, the other loads nothing."""
-    stand_in = workplace.folder / "python_that_tells"
-    told = "$SLURM_PROCID $SLURM_LOCALID $OMP_NUM_THREADS $NCCL_NET $(ls -d $MIOPEN_USER_DB_PATH) $*"
+def told_on_frontier(cluster: Cluster, name: str, mode: tuple[str, ...] = ()) -> tuple[str, list[list[str]]]:
+    """What each task of frontier.sbatch was given, in words.
+
+    The interpreter and `module` are stand-ins: one shows what it was given, the other loads nothing.
+    """
+    stand_in = cluster.workplace.folder / "python_that_tells"
+    told = "$SLURM_PROCID $SLURM_LOCALID $OMP_NUM_THREADS $NCCL_NET $(ls -d $MIOPEN_USER_DB_PATH) $SLURM_CPUS_PER_TASK"
     stand_in.write_text(
         "#!/usr/bin/env bash\n"
-        f'[[ "$*" != "-m weather.train"* || "$*" == *--print-config ]] || {{ echo "rank {told}"; exit; }}\n'
+        '[[ "$*" != "-m weather.train"* || "$*" == *--print-config ]] || '
+        f'{{ echo "task {told} ${{SLURM_CPU_BIND_LIST:-none}} $*"; exit; }}\n'
         f'exec {sys.executable} "$@"\n'
     )
     stand_in.chmod(0o755)
@@ -258,12 +114,61 @@ def test_frontier_starts_a_rank_for_each_gcd(cluster: Cluster, workplace: Workpl
         "FRONTIER_MODULES": "rocm/7.1.1 rccl-net-plugin",
         "WEATHER_PYTHON": str(stand_in),
     }
-    job = cluster.submit("frontier", script="frontier.sbatch", **variables)
-    ranks = [line.split(maxsplit=6) for line in cluster.finish(job).splitlines() if line.startswith("rank ")]
-    assert sorted((int(rank[1]), int(rank[2])) for rank in ranks) == [(rank, rank % 8) for rank in range(16)]
-    for _, _, _, threads, network, cache, arguments in ranks:
-        assert (threads, network) == ("7", "OFI") and cache.endswith(f"-{job}")
+    job = cluster.submit(name, script="frontier.sbatch", mode=mode, **variables)
+    lines = cluster.finish(job).splitlines()
+    return job, [line.split(maxsplit=8) for line in lines if line.startswith("task ")]
+
+
+def test_an_environment_is_copied_to_the_nodes_own_disk(cluster: Cluster, workplace: Workplace, tmp_path: Path) -> None:
+    """On one node, for both here have the same disk. In the archive, python is a script that names the real one."""
+    packed, disk = tmp_path / "environment", tmp_path / "disk"
+    (packed / "bin").mkdir(parents=True)
+    disk.mkdir()
+    python = packed / "bin" / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    (packed / "bin" / "conda-unpack").write_text(f"open({str(tmp_path / 'unpacked')!r}, 'w')")
+    archive = shutil.make_archive(str(packed), "gztar", packed)
+    variables = {"WEATHER_SBCAST": archive, "WEATHER_NODE_DISK": str(disk)}
+    options = ("--nodes=1", "--ntasks-per-node=1")
+    job = cluster.submit("spread", "max_steps=2", options=options, **variables)
+    cluster.wait_for_step(job, "spread", 1)
+    assert "the run is complete" in cluster.finish(job)
+    copy = disk / f"weather-environment-{job}"
+    assert list(disk.iterdir()) == [copy] and (copy / "bin" / "python").read_text() == python.read_text()
+    assert (tmp_path / "unpacked").exists()
+    job = cluster.submit("nowhere", options=options, **{**variables, "WEATHER_NODE_DISK": str(tmp_path / "missing")})
+    assert "name another folder: WEATHER_NODE_DISK" in cluster.finish(job, "FAILED")
+
+
+@pytest.mark.parametrize(("before", "status"), [(400, 0), (409, 1), (410, 1)])
+def test_gains_that_are_too_small_end_the_job(tmp_path: Path, before: int, status: int) -> None:
+    """What the batch script thinks of a start that went from `before` to step 410 of 1000."""
+    (tmp_path / "metrics.jsonl").write_text('{"event": "start", "step": 0, "total_steps": 1000}\n{"event": "train"}\n')
+    script = f". {REPOSITORY}/launch/slurm_body.sh; python={sys.executable} run={tmp_path}; judge_progress {before} 410"
+    environment = {**os.environ, "SLURM_JOB_ID": "7"}
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], env=environment, capture_output=True, text=True)
+    assert done.returncode == status, done.stderr
+    assert ("at this rate 59 more start(s)" in done.stdout) == (status == 0)
+    assert ("a start gains 1 step(s) of 1000: that would take 590 more starts" in done.stderr) == (before == 409)
+    assert ("no progress" in done.stderr) == (before == 410)
+
+
+def test_frontier_starts_a_rank_for_each_gcd(cluster: Cluster) -> None:
+    job, tasks = told_on_frontier(cluster, "frontier")
+    assert sorted((int(task[1]), int(task[2])) for task in tasks) == [(rank, rank % 8) for rank in range(16)]
+    for _, _, _, threads, network, cache, cores, masks, arguments in tasks:
+        assert (threads, network, cores, masks) == ("7", "OFI", "7", FRONTIER_MASKS) and cache.endswith(f"-{job}")
         assert arguments.startswith("-m weather.train --precision bf16 ")
+        assert "--devices" not in arguments
+
+
+def test_frontier_starts_one_task_a_node_that_starts_eight_ranks(cluster: Cluster) -> None:
+    job, tasks = told_on_frontier(cluster, "frontier_single", ("--single-task",))
+    assert sorted((int(task[1]), int(task[2])) for task in tasks) == [(0, 0), (1, 0)]
+    for _, _, _, threads, network, cache, cores, masks, arguments in tasks:
+        assert (threads, network, cores, masks) == ("7", "OFI", "56", "none") and cache.endswith(f"-{job}")
+        assert "--single-task" not in arguments and arguments.endswith(" --devices 8 --num_nodes 2")
 
 
 def test_a_config_that_cannot_be_used_says_so_once(cluster: Cluster) -> None:

@@ -45,7 +45,7 @@ def test_two_agents_train_what_one_trains(workplace: Workplace) -> None:
 
 
 def test_a_killed_worker_comes_back_and_the_bits_are_the_same(workplace: Workplace) -> None:
-    settings = ("epochs=60", "save_every_steps=5")
+    settings = ("epochs=20", "save_every_steps=5")
     launcher = ["--standalone", "--nproc-per-node=2", "--max-restarts=1"]
     process = start(workplace, "killed", launcher, *settings)
     workplace.wait_for_step(process, "killed", 10, "checkpoint")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from weather.config.schema import SECTION_OF_KEY, SECTIONS
+from weather.config.schema import SECTIONS
 from weather.config.wrapper import ConfigWrapper
 from weather.errors import ConfigError
 
@@ -17,6 +17,7 @@ OTHER_VALUES: dict[str, dict[str, Any]] = {
     "training": {"learning_rate": 3e-4, "max_steps": 7, "adam_betas": [0.8, 0.9], "channel_weights": {"t2m": 2.0}},
     "logging": {"wandb_mode": "offline"},
     "experiment": {"name": "trial-1", "description": "one line"},
+    "profile": {"enabled": True, "steps": 5},
 }
 
 
@@ -53,7 +54,7 @@ def test_to_dict_round_trip() -> None:
     assert ConfigWrapper(plain).to_dict() == plain
     assert plain["model"]["img_size"] == [32, 64]
     assert set(plain) == set(SECTIONS)
-    assert {key for section in plain.values() for key in section} == set(SECTION_OF_KEY)
+    assert all(set(plain[section]) == set(schema.model_fields) for section, schema in SECTIONS.items())
     for section, values in OTHER_VALUES.items():
         assert {key: plain[section][key] for key in values} == values
 
@@ -101,8 +102,18 @@ def test_flat_keys_are_routed_to_their_section() -> None:
 
 def test_every_key_may_stand_outside_its_section() -> None:
     plain = ConfigWrapper(OTHER_VALUES).to_dict()
-    flat = {key: value for section in plain.values() for key, value in section.items()}
-    assert ConfigWrapper(flat).to_dict() == plain
+    profile = {"profile": plain["profile"]}
+    flat = {key: value for name, section in plain.items() if name not in profile for key, value in section.items()}
+    assert ConfigWrapper(flat | profile).to_dict() == plain
+
+
+@pytest.mark.parametrize("key", ["steps", "enabled"])
+def test_keys_of_profile_may_not(key: str) -> None:
+    """`steps: 100` outside any section would be meant for the run."""
+    with pytest.raises(ConfigError, match=rf"unknown key '{key}'; nearest known: 'profile\.{key}'"):
+        ConfigWrapper({key: 1})
+    assert ConfigWrapper({}).get(key) is None
+    assert ConfigWrapper({"profile": {"steps": 5}}).replace({"profile.steps": 6}).get("profile.steps") == 6
 
 
 def test_contradiction_of_flat_key_and_section_is_refused() -> None:

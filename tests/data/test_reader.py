@@ -15,7 +15,7 @@ import pytest
 
 from tests.archives import WrittenArchive
 from weather.data.archive import Split, open_split
-from weather.data.reader import StateReader, plane_offsets
+from weather.data.reader import StateReader, bytes_touched, plane_offsets
 from weather.errors import DataError
 
 MakeArchive = Callable[..., WrittenArchive]
@@ -312,3 +312,23 @@ def test_file_truncated_between_start_and_opening(make_archive: MakeArchive) -> 
     with pytest.raises(DataError, match="the file is truncated") as error:
         read(split, [0], (0,))
     assert str(written.path()) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("layout", "planes"),  # that reading channels 0 and 3 of one state takes out of the file
+    [
+        (PLAIN["contiguous"], 2),
+        (PLAIN["chunk of all states"], 2),
+        (FILTERED["gzip"], CHANNELS),
+        (FILTERED["gzip, planes"], 2),
+        (FILTERED["gzip, some planes"], 3 * 2 * 3),  # three chunks of 3 states and 2 channels
+        (FILTERED["chunks that split planes"], CHANNELS),
+        (FILTERED["double precision"], 2 * CHANNELS),
+    ],
+)
+def test_bytes_that_a_read_touches(tmp_path: Path, layout: dict[str, Any], planes: int) -> None:
+    with h5py.File(tmp_path / "file.h5", "w") as file:
+        fields = file.create_dataset("fields", SHAPE, **{"dtype": "float32", **layout})
+        fields[...] = 0
+    with h5py.File(tmp_path / "file.h5") as file:
+        assert bytes_touched(file["fields"], [0, 3]) == planes * ROWS * COLUMNS * 4

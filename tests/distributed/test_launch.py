@@ -138,9 +138,45 @@ def test_several_ranks_need_a_parallel_strategy(workplace: Workplace) -> None:
     assert "--devices 2 with strategy 'single'" in output and "--strategy ddp" in output
 
 
-def test_several_nodes_need_a_launcher(workplace: Workplace) -> None:
+def test_several_nodes_must_be_told_how_they_meet(workplace: Workplace) -> None:
     output = workplace.run("nodes", status=1, options=(*TWO, "--num_nodes", "2"))
-    assert "torchrun --nnodes 2 --nproc-per-node 2" in output
+    assert "NODE_RANK, MASTER_ADDR not set" in output and "torchrun --nnodes 2 --nproc-per-node 2" in output
+
+
+def start_node(place: Workplace, name: str, rank: int, port: int, *settings: str) -> subprocess.Popen[str]:
+    """The command of one of two nodes, with one rank."""
+    command = place.command(name, *settings, options=("--devices", "1", "--num_nodes", "2", "--strategy", "ddp"))
+    return place.start_command(command, NODE_RANK=str(rank), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+
+
+@pytest.mark.slow
+def test_two_nodes_by_hand_train_what_torchrun_trains(workplace: Workplace) -> None:
+    nodes = [start_node(workplace, "by_hand", rank, 29611) for rank in (1, 0)]
+    for node in nodes:
+        output, _ = node.communicate(timeout=60)
+        assert node.returncode == 0, output
+    assert "ddp on 2 x cpu" in output, "rank 0 is on node 0"
+    workplace.run("by_two", ranks=2)
+    assert_same_bits(workplace.tensors("by_hand"), workplace.tensors("by_two"))
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_node_stops_the_ranks_of_all(workplace: Workplace) -> None:
+    nodes = [start_node(workplace, "both", rank, 29612, "epochs=4000") for rank in (0, 1)]
+    workplace.wait_for_step(nodes[0], "both", 3)
+    nodes[1].send_signal(signal.SIGUSR1)
+    for node in nodes:
+        output, _ = node.communicate(timeout=60)
+        assert node.returncode == 75, output
+    assert workplace.records("both", "stop")[-1]["reason"] == "signal"
+
+
+@pytest.mark.slow
+def test_a_node_that_does_not_come_is_not_waited_for_for_ever(workplace: Workplace) -> None:
+    node = start_node(workplace, "lonely", 0, 29613, "collective_timeout_minutes=0.02")
+    output, _ = node.communicate(timeout=60)
+    assert node.returncode == 1
+    assert "LaunchError: 127.0.0.1:29613: node 0 of 2 cannot meet the others" in output and "Traceback" not in output
 
 
 def test_another_world_than_the_launcher_started_is_refused(workplace: Workplace) -> None:

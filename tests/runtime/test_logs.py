@@ -352,3 +352,16 @@ def test_real_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     events = [record["event"] for record in logged_run(tmp_path, wandb_mode="offline")]
     assert events == ["start", "train", "validation"]
     assert list((tmp_path / "wandb").glob("offline-run-*-one/*.wandb"))
+
+
+def test_real_wandb_gets_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    log = run_log(tmp_path, use_wandb=True, wandb_mode="offline")
+    log.table("early", ["module"], [["not open yet"]])
+    log.open(0)
+    log.table("profile/modules", ["module", "flops"], [["model", 12], ["head", None]])
+    log.close()
+    [table] = (tmp_path / "wandb").glob("offline-run-*-one/files/media/table/profile/modules_*.table.json")
+    assert json.loads(table.read_text())["data"] == [["model", 12], ["head", None]]
+    assert records(tmp_path) == []  # no warning

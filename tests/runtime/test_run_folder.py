@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from weather.config.wrapper import ConfigWrapper
 from weather.errors import LaunchError, WeatherError
@@ -146,13 +147,16 @@ def test_a_folder_without_a_usable_config_is_a_message(tmp_path: Path, text: str
 def test_environment_says_what_ran_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("WANDB_API_KEY", "a secret")
+    monkeypatch.setenv("SLURM_JWT", "a secret")
+    monkeypatch.setenv("MASTER_ADDR", "node1")
     monkeypatch.delenv("ROCR_VISIBLE_DEVICES", raising=False)
     write_environment(tmp_path, Ranks(1, 4, 1, 2, "torchrun"), choose_device("cpu", "bf16", Ranks()))
     text = (tmp_path / ENVIRONMENT_FILE).read_text()
     facts = json.loads(text)
     assert facts["ranks"] == {"world_size": 4, "nodes": 2, "launcher": "torchrun"}
     assert facts["device"] == {"kind": "cpu", "name": "cpu", "precision": "bf16", "backend": "gloo"}
-    assert facts["variables"]["OMP_NUM_THREADS"] == "1"
+    assert facts["variables"]["OMP_NUM_THREADS"] == "1" and facts["variables"]["MASTER_ADDR"] == "node1"
+    assert facts["cuda"] == torch.version.cuda and facts["hip"] == torch.version.hip and "nccl" in facts
     assert set(facts["packages"]) >= {"weather", "torch", "numpy", "deepspeed"}
     assert "a secret" not in text
 

@@ -40,6 +40,13 @@ def test_memory_that_is_short_says_what_to_change() -> None:
     assert "\n" not in text and len(text) < 500
 
 
+def test_a_snapshot_of_the_memory_is_named() -> None:
+    error = torch.OutOfMemoryError("CUDA out of memory")
+    assert "profile.enabled=true keeps a record" in str(readable_failure(error, 12))
+    text = str(readable_failure(error, 12, Path("runs/one/profile/memory_rank_3.pickle")))
+    assert "runs/one/profile/memory_rank_3.pickle tells what filled it" in text and "profile.enabled" not in text
+
+
 @pytest.mark.parametrize(
     "error",
     [

@@ -6,41 +6,12 @@ impossible value is refused before anything is allocated. Key names are unique o
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-
-def _no_boolean(value: Any) -> Any:
-    """Refuse `true` where a number is meant: Python would take it for 1."""
-    if isinstance(value, bool):
-        raise ValueError("a number is needed, not a truth value")
-    return value
-
-
-def _whole(value: Any) -> Any:
-    """Take 1e4 and "1e4" for the whole number that they are."""
-    _no_boolean(value)
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return value
-    return int(value) if isinstance(value, float) and math.isfinite(value) and value.is_integer() else value
-
-
-Real = Annotated[float, BeforeValidator(_no_boolean), Field(allow_inf_nan=False)]
-Whole = Annotated[int, BeforeValidator(_whole)]
-Positive = Annotated[Whole, Field(ge=1)]
-Count = Annotated[Whole, Field(ge=0)]
-Share = Annotated[Real, Field(ge=0.0, lt=1.0)]
-Auto = Literal["auto"]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, validate_default=True)
+from weather.config.values import Auto, Count, Positive, Real, Section, Share, Whole
 
 
 class ModelSection(Section):
@@ -270,14 +241,39 @@ class ExperimentSection(Section):
         return value
 
 
+class ProfileSection(Section):
+    """Where the time, the FLOPs and the memory of a run go; while it is off, it costs nothing."""
+
+    enabled: bool = False
+    """Trace some steps, time their parts, count FLOPs by module, keep a memory snapshot where memory runs out."""
+    start_step: Annotated[Whole, Field(ge=2)] = 10
+    """First step in the trace, of the run's own count. The first step of a start warms up and is never in it."""
+    steps: Positive = 3
+    """Steps in the trace; as many before it are timed without one."""
+    module_depth: Annotated[Whole, Field(ge=-1)] = 3
+    """How deep the table of modules goes: 2 is a block, 3 its attention and MLP; -1: to the last layer."""
+    top_modules: Positive = 3
+    """Kinds of modules that the table names at each depth, those with the most FLOPs."""
+    output_file: str = "modules.txt"
+    """File of the table of modules in runs/<name>/profile/; its numbers stand beside it as .json."""
+
+    @field_validator("output_file")
+    @classmethod
+    def _plain_file(cls, value: str) -> str:
+        if not re.fullmatch(r"[\w][\w.+=-]*", value) or value.endswith(".json"):
+            raise ValueError("the name of a text file in the run's folder profile/, not of a .json, which is beside it")
+        return value
+
+
 class Config(Section):
-    """All five sections."""
+    """All six sections."""
 
     model: ModelSection = ModelSection()
     data: DataSection = DataSection()
     training: TrainingSection = TrainingSection()
     logging: LoggingSection = LoggingSection()
     experiment: ExperimentSection = ExperimentSection()
+    profile: ProfileSection = ProfileSection()
 
 
 SECTIONS: dict[str, type[Section]] = {
@@ -286,5 +282,9 @@ SECTIONS: dict[str, type[Section]] = {
     "training": TrainingSection,
     "logging": LoggingSection,
     "experiment": ExperimentSection,
+    "profile": ProfileSection,
 }
-SECTION_OF_KEY = {key: section for section, schema in SECTIONS.items() for key in schema.model_fields}
+#: Keys that may stand outside their section. Those of `profile` may not: `steps` alone would be taken for the run's.
+SECTION_OF_KEY = {
+    key: section for section, schema in SECTIONS.items() if section != "profile" for key in schema.model_fields
+}

@@ -16,6 +16,7 @@ from weather.config.schema import (
     ExperimentSection,
     LoggingSection,
     ModelSection,
+    ProfileSection,
     TrainingSection,
 )
 from weather.errors import ConfigError
@@ -37,6 +38,7 @@ class ConfigWrapper:
     training: TrainingSection
     logging: LoggingSection
     experiment: ExperimentSection
+    profile: ProfileSection
 
     def __init__(self, settings: Mapping[str, Any], *, source: str = "") -> None:
         self.source = source
@@ -51,7 +53,8 @@ class ConfigWrapper:
         """The value of `section.key`, `section` or a bare `key`; `default` where there is no such key."""
         value: Any = self
         for part in _dotted(key).split("."):
-            if part not in SECTION_OF_KEY and part not in SECTIONS or not hasattr(value, part):
+            known = SECTIONS if value is self else getattr(type(value), "model_fields", {})
+            if part not in known:
                 return default
             value = getattr(value, part)
         return value
@@ -106,10 +109,11 @@ def _dotted(key: str) -> str:
 
 
 def _unknown(key: str, source: str) -> ConfigError:
-    known = [f"{section}.{name}" for name, section in SECTION_OF_KEY.items()]
+    full_names = {name: f"{section}.{name}" for section, schema in SECTIONS.items() for name in schema.model_fields}
     name = key.rpartition(".")[2]
-    near = difflib.get_close_matches(name, list(SECTION_OF_KEY) + list(SECTIONS), n=1, cutoff=0.5)
-    full = [_dotted(match) for match in near] or difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+    near = difflib.get_close_matches(name, list(full_names) + list(SECTIONS), n=1, cutoff=0.5)
+    full = [full_names.get(match, match) for match in near]
+    full = full or difflib.get_close_matches(key, list(full_names.values()), n=1, cutoff=0.0)
     return ConfigError(
         f"unknown key '{key}'",
         where=source,

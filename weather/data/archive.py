@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from weather.config.schema import DataSection
+from weather.data.agreement import check_agreement
 from weather.data.order import sample_starts, stratified_subset
 from weather.data.statistics import Statistics, read_statistics
 from weather.data.year_file import Header, read_header
@@ -160,7 +161,7 @@ def open_archive(section: DataSection, splits: Sequence[str] = SPLITS) -> Archiv
     opened = {name: open_split(data_dir, name) for name in splits}
     first, first_step = opened[splits[0]].headers[0], opened[splits[0]].step_hours
     for split in opened.values():
-        _check_agreement(first, split.headers[0])
+        check_agreement(first, split.headers[0])
         if not np.isclose(split.step_hours, first_step, rtol=STEP_TOLERANCE):
             raise DataError(
                 f"the time step is {split.step_hours:g} h, but {first_step:g} h in '{splits[0]}'",
@@ -186,15 +187,33 @@ def open_split(data_dir: Path, name: str) -> Split:
     Raises:
         DataError: the folder is missing or empty, or its files disagree or overlap in time.
     """
+    return join_files(name, [read_header(path) for path in split_paths(data_dir, name)])
+
+
+def split_paths(data_dir: Path, name: str) -> list[Path]:
+    """The files of a split by name, numbers counted as numbers.
+
+    Raises:
+        DataError: the folder is missing or empty.
+    """
     folder = data_dir / name
     if not folder.is_dir():
         raise DataError(f"the split '{name}' is missing", where=folder, rule="an archive holds train/ valid/ test/")
     paths = sorted(folder.glob("*.h5"), key=_natural)
     if not paths:
         raise DataError(f"no .h5 file in the split '{name}'", where=folder)
-    headers = [read_header(path) for path in paths]
+    return paths
+
+
+def join_files(name: str, headers: Sequence[Header]) -> Split:
+    """The split that these files make, in order of time.
+
+    Raises:
+        DataError: the files disagree or overlap in time.
+    """
+    headers = list(headers)
     for header in headers[1:]:
-        _check_agreement(headers[0], header)
+        check_agreement(headers[0], header)
     stamped = [header.time is not None for header in headers]
     if any(stamped) and not all(stamped):
         raise DataError(
@@ -226,36 +245,6 @@ def _time_axis(headers: list[Header], first_states: np.ndarray) -> tuple[np.ndar
     within = np.delete(hours, seams)
     step = float(np.median(within if within.size else hours)) if hours.size else DEFAULT_STEP_HOURS
     return time, hours <= GAP * step, step
-
-
-def _check_agreement(one: Header, other: Header) -> None:
-    """All files share the channels and the grid."""
-    if one.shape[1] != other.shape[1]:
-        raise DataError(
-            f"{other.shape[1]} channels, but {one.path} has {one.shape[1]}",
-            where=other.where,
-            rule="all files of an archive have the same channels",
-        )
-    if one.grid != other.grid:
-        raise DataError(
-            f"grid {other.grid}, but {one.path} has {one.grid}",
-            where=other.where,
-            rule="all files of an archive have the same grid",
-        )
-    if one.channels != other.channels:
-        index = next(i for i, (a, b) in enumerate(zip(one.channels, other.channels, strict=True)) if a != b)
-        raise DataError(
-            f"channel {index} is '{other.channels[index]}', but '{one.channels[index]}' in {one.path}",
-            where=other.path,
-            rule="all files of an archive have the same channels in the same order",
-        )
-    for name in ("latitude", "longitude"):
-        if not np.allclose(getattr(one, name), getattr(other, name), atol=1e-3):
-            raise DataError(
-                f"'{name}' differs from that of {one.path}",
-                where=other.path,
-                rule="all files of an archive have the same grid",
-            )
 
 
 def select_channels(wanted: str | list[str | int], header: Header) -> tuple[int, ...]:

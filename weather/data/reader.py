@@ -105,6 +105,24 @@ def plane_offsets(fields: h5py.Dataset) -> np.ndarray | None:
     return starts[time // chunk_states, channel // chunk_channels] + plane * within
 
 
+def bytes_touched(fields: h5py.Dataset, channels: Sequence[int]) -> int:
+    """Bytes, before compression, that reading these channels of one state takes out of the file as this reader does.
+
+    HDF5 reads whole chunks, which may hold other channels and other states; those that its cache still has are not
+    taken into account.
+    """
+    _, all_channels, rows, columns = fields.shape
+    plane = rows * columns * fields.dtype.itemsize
+    if plane_offsets(fields) is not None and hasattr(os, "preadv"):
+        return len(channels) * plane
+    if fields.chunks is None:
+        return all_channels * plane
+    _, chunk_channels, chunk_rows, chunk_columns = fields.chunks
+    wanted = len(channels) if chunk_channels == 1 else -(-all_channels // chunk_channels)
+    chunks = wanted * -(-rows // chunk_rows) * -(-columns // chunk_columns)
+    return int(chunks * np.prod(fields.chunks) * fields.dtype.itemsize)
+
+
 class _DirectFile:
     """A year file whose planes lie open."""
 

@@ -9,9 +9,11 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
 
 from weather.errors import LaunchError, WeatherError, joins_ranks
 from weather.runtime.ranks import Ranks
+from weather.runtime.sharing import refuse_shared_devices
 
 Result = TypeVar("Result")
 
@@ -20,18 +22,23 @@ def start_process_group(ranks: Ranks, backend: str, timeout_minutes: float, devi
     """Join the process group; a process that no launcher started stays alone.
 
     Raises:
-        LaunchError: the others cannot be reached within the timeout.
+        LaunchError: the others cannot be reached within the timeout, or two ranks have the same device.
     """
     if ranks.launcher == "single" or dist.is_initialized():
         return
     joins_ranks()
     os.environ.update(MASTER_ADDR=ranks.master_address, MASTER_PORT=str(ranks.master_port))
+    timeout = datetime.timedelta(minutes=timeout_minutes)
     try:
+        store, _, _ = next(rendezvous("env://", ranks.rank, ranks.world_size, timeout=timeout))
+        store.set_timeout(timeout)
+        refuse_shared_devices(store, ranks, device)
         dist.init_process_group(
             backend,
+            store=store,
             rank=ranks.rank,
             world_size=ranks.world_size,
-            timeout=datetime.timedelta(minutes=timeout_minutes),
+            timeout=timeout,
             device_id=device if device is not None and device.type == "cuda" else None,
         )
     except (dist.DistError, RuntimeError, ValueError) as error:

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,12 +33,16 @@ class RunLog:
         folder: of the run.
         config: resolved.
         speaks: True on rank 0 only; elsewhere every call does nothing.
+
+    Attributes:
+        shows_progress: whether there is a progress bar on a terminal.
     """
 
     def __init__(self, folder: Path, config: ConfigWrapper, *, speaks: bool) -> None:
         self.path = folder / METRICS_FILE
         self.config = config
         self.speaks = speaks
+        self.shows_progress = True
         self._file: IO[str] | None = None
         self._bar: Any = None
         self._wandb: Any = None
@@ -96,6 +101,18 @@ class RunLog:
             numbers = {f"{event}/{k}": v for k, v in values.items() if isinstance(v, (int, float))}
             self._try_wandb(lambda: self._wandb.log(numbers, step=values["step"]))
 
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Give a table to wandb, if it is on; it has its place elsewhere in the run's folder too."""
+        if self._wandb is None:
+            return
+
+        def send() -> None:
+            import wandb
+
+            self._wandb.log({name: wandb.Table(columns=list(columns), data=[list(row) for row in rows])})
+
+        self._try_wandb(send)
+
     def say(self, text: str) -> None:
         """A line for people."""
         if not self.speaks:
@@ -115,7 +132,7 @@ class RunLog:
 
     def start_progress(self, total_steps: int, step: int) -> None:
         """Show a progress bar if this is a terminal."""
-        if not self.speaks or not sys.stderr.isatty():
+        if not self.speaks or not self.shows_progress or not sys.stderr.isatty():
             return
         from rich.console import Console
         from rich.progress import (

@@ -79,12 +79,17 @@ def find_ranks(
         )
     asked = ranks.local_world_size if devices is None else devices, ranks.nodes if num_nodes is None else num_nodes
     if asked != (ranks.local_world_size, ranks.nodes):
-        fix = (
-            f"start it on each node with: torchrun --nnodes {num_nodes or 1} --nproc-per-node {devices or 1} "
-            "--rdzv-backend c10d --rdzv-endpoint FIRST_HOST:29400 -m weather.train --strategy ddp (and your options)"
-            if ranks.launcher == "single"
-            else "leave --devices and --num_nodes to the launcher"
-        )
+        fix = "leave --devices and --num_nodes to the launcher"
+        if ranks.launcher == "single":
+            fix = (
+                f"start it on each node with: torchrun --nnodes {num_nodes or 1} --nproc-per-node {devices or 1} "
+                "--rdzv-backend c10d --rdzv-endpoint FIRST_HOST:29400 -m weather.train --strategy ddp (and more)"
+            )
+        if ranks.launcher == "deepspeed":
+            fix = (
+                "look at the hostfile: without one, deepspeed starts on this machine alone; where it has fewer hosts "
+                "than --num_nodes says, deepspeed takes what there is"
+            )
         raise LaunchError(
             f"{asked[1]} node(s) with {asked[0]} device(s) asked for, but "
             f"{ranks.launcher} started {ranks.nodes} with {ranks.local_world_size} rank(s)",

@@ -29,7 +29,11 @@ CONFIG_FILE = "config.yaml"
 METRICS_FILE = "metrics.jsonl"
 ENVIRONMENT_FILE = "environment.json"
 LOCK_FILE = "lock"
-RECORDED_VARIABLES = ("CUDA_", "HIP_", "ROCR_", "NCCL_", "RCCL_", "FI_", "GLOO_", "OMP_", "SLURM_JOB", "TORCH", "HDF5_")
+RECORDED_VARIABLES = (
+    *("CUDA_", "HIP_", "ROCR_", "HSA_", "MIOPEN_", "NCCL_", "RCCL_", "FI_", "GLOO_", "MASTER_", "TORCH"),
+    *("OMP_", "SLURM_", "HDF5_"),
+)
+SECRET_VARIABLES = ("SLURM_JWT",)
 RECORDED_PACKAGES = ("weather", "torch", "numpy", "h5py", "pydantic", "flash-attn", "deepspeed", "wandb")
 
 
@@ -123,18 +127,37 @@ def read_config(folder: Path) -> ConfigWrapper:
 def write_environment(folder: Path, ranks: Ranks, device: Device) -> None:
     """Write versions, commit, device, ranks and the variables that matter."""
     facts = {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": {name: _version(name) for name in RECORDED_PACKAGES},
-        "commit": git_commit(),
+        **software(),
         "device": {"kind": device.kind, "name": device.name, "precision": device.precision, "backend": device.backend},
         "threads": torch.get_num_threads(),
         "ranks": {"world_size": ranks.world_size, "nodes": ranks.nodes, "launcher": ranks.launcher},
         "host": socket.gethostname(),
-        "variables": {k: v for k, v in sorted(os.environ.items()) if k.startswith(RECORDED_VARIABLES)},
+        "variables": recorded_variables(),
         "command": sys.argv,
     }
     _write(folder / ENVIRONMENT_FILE, json.dumps(facts, indent=1))
+
+
+def software() -> dict[str, Any]:
+    """Versions of all that computes, and the commit; None where something is not there."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in RECORDED_PACKAGES},
+        "cuda": torch.version.cuda,
+        "hip": torch.version.hip,
+        "nccl": _nccl_version(),
+        "commit": git_commit(),
+    }
+
+
+def recorded_variables() -> dict[str, str]:
+    """The environment variables that decide how ranks find each other and compute."""
+    return {
+        name: value
+        for name, value in sorted(os.environ.items())
+        if name.startswith(RECORDED_VARIABLES) and name not in SECRET_VARIABLES
+    }
 
 
 @functools.cache
@@ -158,6 +181,13 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def _nccl_version() -> str | None:
+    """Of NCCL, or of RCCL where torch is built for ROCm."""
+    if not torch.distributed.is_nccl_available():
+        return None
+    return ".".join(map(str, torch.cuda.nccl.version()))
 
 
 def _write(path: Path, text: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from weather.data.loader import BatchLoader, Normalizer
+from weather.data.loader import Batch, BatchLoader, Normalizer
 from weather.model.transformer import WeatherTransformer
 from weather.runtime.seeds import seed_weights
 from weather.strategies.base import Strategy
@@ -27,12 +27,14 @@ class Assembly:
     """The parts that the loop works with.
 
     Attributes:
+        prepared: what it was put together from.
         plan: how the global batch is split.
         average: moving average of the weights, if the config asks for one.
         weights: of the loss, [output channels, lat, 1].
         loader: of this rank's training micro-batches.
     """
 
+    prepared: Prepared
     strategy: Strategy
     plan: BatchPlan
     average: WeightAverage | None
@@ -40,6 +42,12 @@ class Assembly:
     weights: torch.Tensor
     loader: BatchLoader
     validator: Validator
+
+    def batches(self, first_step: int) -> Iterator[Batch]:
+        """This rank's micro-batches, from a step (from 0) to the end of the run."""
+        rank, size = self.strategy.data_rank, self.strategy.data_size
+        order = self.prepared.order(first_step, rank=rank, world_size=size, micro_batch_size=self.plan.micro_batch)
+        return self.loader.batches(order)
 
     def state(self) -> dict[str, torch.Tensor]:
         """All tensors of a checkpoint by canonical name, live."""
@@ -94,7 +102,7 @@ def assemble(prepared: Prepared, strategy: Strategy, resume_point: Checkpoint | 
         threads=config.data.num_workers,
     )
     validator = Validator(prepared, strategy, normalizer, weights, plan.micro_batch)
-    return Assembly(strategy, plan, average, normalizer, weights, loader, validator)
+    return Assembly(prepared, strategy, plan, average, normalizer, weights, loader, validator)
 
 
 def _load(

@@ -57,12 +57,18 @@ def describe_batch(prepared: Prepared, batch: np.ndarray) -> str:
     return f"the batch has the samples {', '.join(named)}{others}"
 
 
-def readable_failure(error: Exception, step: int) -> Exception:
-    """The failure in a user's words where it is a common one, else the failure itself."""
+def readable_failure(error: Exception, step: int, memory_snapshot: Path | None = None) -> Exception:
+    """The failure in a user's words where it is a common one, else the failure itself.
+
+    Args:
+        memory_snapshot: file that tells what filled the memory, if that ran out and a profile was taken.
+    """
     if isinstance(error, torch.OutOfMemoryError):
         return TrainingError(
             f"the device ran out of memory after step {step} ({' '.join(str(error).split())[:200]})",
-            fix="set training.micro_batch_size lower (the result is the same) or model.activation_checkpointing=full",
+            rule=f"{memory_snapshot} tells what filled it (pytorch.org/memory_viz)" if memory_snapshot else "",
+            fix="set training.micro_batch_size lower (the result is the same) or model.activation_checkpointing=full"
+            + ("" if memory_snapshot else "; on a GPU profile.enabled=true keeps a record of what fills it"),
         )
     if rank_was_lost(error):
         text = " ".join(str(error).split())

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
 
 import torch
 
 from weather.config.wrapper import ConfigWrapper
-from weather.data.loader import Batch
 from weather.errors import DataError, LaunchError, TrainingError
 from weather.runtime.collectives import gather_from_ranks, on_first_rank, start_process_group
 from weather.runtime.device import choose_device
@@ -28,9 +26,10 @@ from weather.training.checkpoint_store import CheckpointStore
 from weather.training.clock import Clock
 from weather.training.failures import readable_failure
 from weather.training.health import Health
-from weather.training.loss import weighted_mean_squared_error
 from weather.training.monitor import Monitor, Reading, Requests, Stopwatch
+from weather.training.passes import accumulate_gradients
 from weather.training.preparation import checkpoint_folder, checkpoint_limit, prepare, run_folder
+from weather.training.profiling import profile_of
 from weather.training.reporting import Reporter
 from weather.training.result import RESUMABLE, TrainingResult
 from weather.training.resume import already_ended, find_resume_point
@@ -93,6 +92,7 @@ class WeatherTrainer:
         self.strategy = strategy_class(self.config, self.device, self.ranks)
         self.facts = self.prepared.facts(self.strategy.name, self.ranks.world_size)
         self.log = RunLog(self.folder, self.config, speaks=self.ranks.first)
+        self.profile = profile_of(self.prepared, self.device, self.ranks, self.log)
         self.deadline = find_deadline() if deadline is None else deadline
         self.stop_reason: str | None = None
 
@@ -123,7 +123,7 @@ class WeatherTrainer:
             self._loop(signals)
             return self._finish()
         except Exception as error:
-            known = readable_failure(error, self.progress.step)
+            known = readable_failure(error, self.progress.step, self.profile.memory_snapshot(error))
             text = f"{type(known).__name__}: {known}"
             with contextlib.suppress(LaunchError):  # the records may be what cannot be written
                 self.log.event("stop", step=self.progress.step, reason=self.stop_reason or "error", error=text)
@@ -131,6 +131,7 @@ class WeatherTrainer:
                 raise
             raise known from error
         finally:
+            self.profile.end()
             self._close()
 
     def _record_start(self) -> None:
@@ -141,6 +142,7 @@ class WeatherTrainer:
     def _set_up(self) -> None:
         """Model, optimizer, loaders, log; then the checkpoint, if there is one."""
         on_first_rank(self._record_start)
+        self.profile.begin(self.progress.step, self.strategy.batches.micro_batch)
         self.run = assemble(self.prepared, self.strategy, self.resume_point)
         self.monitor = Monitor(self.device, self.ranks.world_size)
         self.watch = Stopwatch(self.progress.seconds)
@@ -151,15 +153,9 @@ class WeatherTrainer:
 
     def _loop(self, signals: StopSignals) -> None:
         """Step by step to the end of the run or to an agreed stop."""
-        order = self.prepared.order(
-            self.progress.step,
-            rank=self.strategy.data_rank,
-            world_size=self.strategy.data_size,
-            micro_batch_size=self.run.plan.micro_batch,
-        )
-        batches = self.run.loader.batches(order)
+        batches = self.run.batches(self.progress.step)
         self.strategy.module.train()
-        first = self.evaluated_step = self.saved_step = self.progress.step
+        self.first_step = self.evaluated_step = self.saved_step = self.progress.step
         self.save_requested = False
         if self._evaluation_is_missing(signals):
             self._evaluate()
@@ -167,30 +163,25 @@ class WeatherTrainer:
         while self.progress.step < self.length.total_steps and self.stop_reason is None:
             step = self.progress.step
             seed_step(self.config.training.seed, step, self.ranks.rank)
-            loss = self._accumulate_gradients(batches)
-            if step < first + self.config.training.check_gradients:
-                self.reporter.gradients(step + 1, gradient_problems(self.strategy))
-            rate = learning_rate(step, self.length.total_steps, self.config.training)
-            result = self.strategy.step(rate, self.config.training.gradient_clipping)
-            if self.run.average is not None:
-                self.run.average.update(step)
-            self._advance()
-            self.reporter.saved(self.store.finished())
-            self._judge(self.monitor.record(step + 1, loss, result, self._requests(signals)))
+            with self.profile.step(step + 1):
+                loss = accumulate_gradients(self.run, batches, self.profile)
+                self._inspect(step, loss)
+                rate = learning_rate(step, self.length.total_steps, self.config.training)
+                with self.profile.part("optimizer"):
+                    result = self.strategy.step(rate, self.config.training.gradient_clipping)
+                    if self.run.average is not None:
+                        self.run.average.update(step)
+                self._advance()
+                self.reporter.saved(self.store.finished())
+                self._judge(self.monitor.record(step + 1, loss, result, self._requests(signals)))
+            if self.profile.due:
+                self._report_profile()
             self._evaluate_and_save_if_due()
 
-    def _accumulate_gradients(self, batches: Iterator[Batch]) -> torch.Tensor:
-        """Forward and backward over the micro-batches of one step; gives this rank's mean loss."""
-        total = torch.zeros((), device=self.device.torch_device)
-        channels = int(self.config.model.output_channels)
-        for micro in range(self.run.plan.accumulation):
-            fields = self.run.normalizer.normalize(next(batches).fields)
-            with self.strategy.microbatch(is_last=micro == self.run.plan.accumulation - 1):
-                forecast = self.strategy.module(fields[:, :-1])
-                loss = weighted_mean_squared_error(forecast, fields[:, -1, :channels], self.run.weights)
-                self.strategy.backward(loss)
-            total += loss.detach()
-        return total / self.run.plan.accumulation
+    def _inspect(self, step: int, loss: torch.Tensor) -> None:
+        """Between the passes and the optimizer: look at the gradients, if the config asks for it."""
+        if step < self.first_step + self.config.training.check_gradients:
+            self.reporter.gradients(step + 1, gradient_problems(self.strategy))
 
     def _advance(self) -> None:
         step = self.progress.step + 1
@@ -238,6 +229,12 @@ class WeatherTrainer:
             self._evaluate()
         if save or self.save_requested:
             self._save()
+
+    def _report_profile(self) -> None:
+        """Writes a profile, which is no training."""
+        self._judge(self.monitor.read())
+        with self.watch.pause():
+            self.profile.report()
 
     def _evaluation_is_missing(self, signals: StopSignals) -> bool:
         """Whether the run resumes where a stop has left out an evaluation, and is not to stop at once again."""

@@ -1,0 +1,30 @@
+"""The passes of one optimizer step: forward and backward over its micro-batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from weather.data.loader import Batch
+from weather.training.assembly import Assembly
+from weather.training.loss import weighted_mean_squared_error
+from weather.training.profiling import Profile
+
+
+def accumulate_gradients(run: Assembly, batches: Iterator[Batch], profile: Profile) -> torch.Tensor:
+    """Forward and backward over the micro-batches of one step; gives this rank's mean loss, a scalar on the device."""
+    strategy, accumulation = run.strategy, run.plan.accumulation
+    channels = int(strategy.config.model.output_channels)
+    total = torch.zeros((), device=strategy.device.torch_device)
+    for micro in range(accumulation):
+        with profile.part("data"):
+            fields = run.normalizer.normalize(next(batches).fields)
+        with strategy.microbatch(is_last=micro == accumulation - 1):
+            with profile.part("forward"):
+                forecast = strategy.module(fields[:, :-1])
+                loss = weighted_mean_squared_error(forecast, fields[:, -1, :channels], run.weights)
+            with profile.part("backward"):
+                strategy.backward(loss)
+        total += loss.detach()
+    return total / accumulation
