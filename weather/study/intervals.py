@@ -47,9 +47,9 @@ def noise_of(runs: Observations, fitted: Array, coefficients: int) -> float:
             rule="a fit without a run to spare says nothing about its own error",
             fix="add runs, or repeat some with other seeds",
         )
-    # A residual is smaller than its error by 1 - leverage, of which p / n is the mean. The usual n - p is right for the
-    # variance on average, but makes intervals that hold the truth too seldom; dividing by (1 - p / n)^2 as the jackknife
-    # does errs to the safe side (HC3 of MacKinnon & White 1985, Journal of Econometrics 29, 305).
+    # A residual is smaller than its error by 1 - leverage, of which p / n is the mean. Division by n - p is right for
+    # the variance on average, but its intervals hold the truth too seldom; by (1 - p / n)^2, as of the jackknife, it
+    # errs to the safe side (HC3 of MacKinnon & White 1985, Journal of Econometrics 29, 305).
     residuals = np.log(runs.loss / fitted)
     return float(np.sqrt((residuals**2).mean()) * len(runs) / free)
 

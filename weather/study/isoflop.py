@@ -12,7 +12,7 @@ import numpy as np
 
 from weather.errors import DataError
 from weather.study.laws import Array, Optimum, PowerLaw
-from weather.study.observations import Observations
+from weather.study.observations import Indices, Observations
 
 FEWEST_SIZES = 3  # a parabola has three coefficients
 EDGE = 0.1  # share of the range of ln N, at either end, in which a minimum is one-sided
@@ -32,7 +32,7 @@ class IsoFlopCurve:
     """
 
     flops: float
-    runs: Array
+    runs: Indices
     coefficients: Array
     center: float
     optimum: Optimum | None
@@ -87,15 +87,15 @@ def fit_power_law(x: Array, y: Array) -> PowerLaw:
     return PowerLaw(float(np.exp(constant)), float(exponent))
 
 
-def _sizes(runs: Observations, index: Array) -> int:
+def _sizes(runs: Observations, index: Indices) -> int:
     return len(np.unique(runs.parameters[index]))
 
 
-def _curve(runs: Observations, index: Array) -> IsoFlopCurve:
+def _curve(runs: Observations, index: Indices) -> IsoFlopCurve:
     log_n, loss = np.log(runs.parameters[index]), runs.loss[index]
     flops = float(np.median(runs.flops[index]))
     center = float(log_n.mean())
-    coefficients = np.polynomial.polynomial.polyfit(log_n - center, loss, 2)
+    coefficients: Array = np.asarray(np.polynomial.polynomial.polyfit(log_n - center, loss, 2), float)
     if coefficients[2] <= 0:
         return IsoFlopCurve(flops, index, coefficients, center, None, "the curve has no minimum")
     minimum = center - coefficients[1] / (2 * coefficients[2])

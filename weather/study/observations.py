@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
+from numpy.typing import NDArray
 
 from weather.errors import DataError
 from weather.study.laws import Array
+
+Indices = NDArray[np.intp]
 
 BUDGET_TOLERANCE = 0.05  # runs whose FLOPs differ by less share a budget: a run ends on a whole step
 
@@ -55,15 +58,15 @@ class Observations:
         """k in C = k N D, the median over the runs."""
         return float(np.median(self.flops / (self.parameters * self.samples)))
 
-    def take(self, index: Array) -> Observations:
-        """The runs of an index or a mask, in its order."""
+    def take(self, index: Indices) -> Observations:
+        """The runs of an index, in its order."""
         return Observations(*(getattr(self, field.name)[index] for field in fields(self)))
 
     def with_loss(self, loss: Array) -> Observations:
         """The same runs with other losses."""
         return Observations(self.parameters, self.samples, self.flops, loss, self.unique)
 
-    def budgets(self) -> list[Array]:
+    def budgets(self) -> list[Indices]:
         """The indices of the runs of each budget, by rising budget."""
         order = np.argsort(self.flops, kind="stable")
         steps = np.flatnonzero(np.diff(np.log(self.flops[order])) > np.log1p(BUDGET_TOLERANCE)) + 1
