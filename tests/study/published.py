@@ -1,0 +1,44 @@
+"""The published tables in tests/golden, and runs made up from a known law."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from weather.study.laws import Array, LossLaw
+from weather.study.observations import Observations
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+TOKENS_AND_PARAMETERS = 6.0  # FLOPs for each token and parameter of a language model
+LAW = LossLaw(0.02, 5.0, 8.0, 0.34, 0.28)
+
+
+def columns(name: str) -> dict[str, Array]:
+    with (GOLDEN / name).open() as file:
+        rows = list(csv.DictReader(file))
+    return {key: np.array([float(row[key]) for row in rows]) for key in rows[0] if key != "name"}
+
+
+def cs336() -> Observations:
+    table = columns("cs336_isoflops_curves.csv")
+    samples = table["compute_budget"] / (TOKENS_AND_PARAMETERS * table["parameters"])
+    return Observations(table["parameters"], samples, table["compute_budget"], table["final_loss"], samples)
+
+
+def hoffmann() -> Observations:
+    table = columns("kyo_takano_llm_df.csv")
+    return Observations(table["N"], table["D"], table["C"], table["loss"], table["D"])
+
+
+def grid(
+    budgets: int, sizes: int, noise: float, seed: int = 0, *, law: LossLaw = LAW, width: float = 5.0
+) -> Observations:
+    """Runs of a law with normal noise in ln L: each budget four times the one before, sizes about its optimum."""
+    flops = np.repeat(np.geomspace(1e13, 1e13 * 4.0 ** (budgets - 1), budgets), sizes)
+    about = np.geomspace(1 / width, width, sizes)
+    parameters = np.concatenate([law.optimum(c, TOKENS_AND_PARAMETERS).parameters * about for c in flops[::sizes]])
+    samples = flops / (TOKENS_AND_PARAMETERS * parameters)
+    error = np.random.default_rng(seed).normal(0, noise, len(flops)) if noise else 0.0
+    return Observations(parameters, samples, flops, law.loss(parameters, samples) * np.exp(error), samples)

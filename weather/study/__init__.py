@@ -1,0 +1,1 @@
+"""Scaling studies: from a grid of budgets to a defended law and the next run."""

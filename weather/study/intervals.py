@@ -1,0 +1,156 @@
+"""Intervals for what a fit says, from the scatter of the runs about it or from how far single budgets carry it.
+
+`by_run` takes the runs as independent and the form of the law as right: the fit is repeated on its own losses with
+normal noise in ln L, of the standard deviation that the residuals show (parametric bootstrap, Davison & Hinkley 1997,
+chapter 4). Residuals drawn anew instead give intervals that are too narrow for robust fits, which pass exactly through
+as many runs as they have coefficients.
+
+`by_budget` lets the runs of a budget err together, as they do where the form of the law is not quite right: the fit is
+repeated without each budget in turn (cluster jackknife, advised for few clusters by MacKinnon, Nielsen & Webb 2023,
+Journal of Applied Econometrics 38, 671). Budgets drawn with replacement would often leave two different ones or less,
+to which nothing can be fitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import norm, t
+
+from weather.errors import DataError, WeatherError
+from weather.study.laws import Array
+from weather.study.observations import Observations
+
+Quantities = Mapping[str, float]
+Evaluate = Callable[[Observations], Quantities]
+FEWEST_FITS = 0.8  # share of the repeated fits that must succeed for an interval to mean what it says
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate between two bounds that hold the truth with probability `level`."""
+
+    estimate: float
+    low: float
+    high: float
+    level: float
+
+
+def noise_of(runs: Observations, fitted: Array, coefficients: int) -> float:
+    """Standard deviation of ln L about a fit that chose so many coefficients."""
+    free = len(runs) - coefficients
+    if free < 1:
+        raise DataError(
+            f"{len(runs)} runs for {coefficients} coefficients",
+            rule="a fit without a run to spare says nothing about its own error",
+            fix="add runs, or repeat some with other seeds",
+        )
+    # A residual is smaller than its error by 1 - leverage, of which p / n is the mean. Division by n - p is right for
+    # the variance on average, but its intervals hold the truth too seldom; by (1 - p / n)^2, as of the jackknife, it
+    # errs to the safe side (HC3 of MacKinnon & White 1985, Journal of Econometrics 29, 305).
+    residuals = np.log(runs.loss / fitted)
+    return float(np.sqrt((residuals**2).mean()) * len(runs) / free)
+
+
+def by_run(
+    runs: Observations,
+    fitted: Array,
+    coefficients: int,
+    evaluate: Evaluate,
+    *,
+    level: float = 0.9,
+    draws: int = 400,
+    seed: int = 0,
+    next_run: tuple[str, ...] = (),
+) -> dict[str, Interval]:
+    """Intervals from the scatter of the runs.
+
+    Args:
+        runs: that were fitted.
+        fitted: the fit's loss of each run, shape [run].
+        coefficients: how many numbers the fit has chosen.
+        evaluate: fits runs and gives the quantities of interest, all positive: intervals are formed in logarithms.
+        level: of the intervals.
+        draws: number of repeated fits.
+        seed: of the random numbers.
+        next_run: quantities that are the loss of one run to come, which brings noise of its own.
+
+    Raises:
+        DataError: no run is to spare, or too many of the repeated fits fail.
+    """
+    noise = noise_of(runs, fitted, coefficients)
+    random = np.random.default_rng(seed)
+    estimate = evaluate(runs)
+    deviations = []
+    for _ in range(draws):
+        drawn = runs.with_loss(fitted * np.exp(random.normal(0.0, noise, len(runs))))
+        coming = random.normal(0.0, noise)
+        found = _ratios(estimate, drawn, evaluate)
+        if found is not None:
+            deviations.append(found + [coming if name in next_run else 0.0 for name in estimate])
+    if len(deviations) < FEWEST_FITS * draws:
+        raise DataError(
+            f"{draws - len(deviations)} of {draws} repeated fits failed",
+            rule="the runs do not determine the fit",
+            fix="add sizes on both sides of the minima, or more budgets",
+        )
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    bounds = np.quantile(np.array(deviations), tails, axis=0, method="weibull")
+    # The standard deviation is an estimate itself: as far out as Student's t is beyond the normal distribution.
+    bounds *= t.ppf(tails[1], len(runs) - coefficients) / norm.ppf(tails[1])
+    return _intervals(estimate, bounds[0], bounds[1], level)
+
+
+def by_budget(
+    runs: Observations,
+    evaluate: Evaluate,
+    *,
+    level: float = 0.9,
+    noise: float = 0.0,
+    next_run: tuple[str, ...] = (),
+) -> dict[str, Interval]:
+    """Intervals from how far the fit moves without one of the budgets.
+
+    Args:
+        runs, evaluate, level, next_run: as in `by_run`.
+        noise: standard deviation of ln L of a single run, for `next_run`.
+
+    Raises:
+        DataError: fewer than three budgets, or the fit fails without one of them.
+    """
+    budgets = runs.budgets()
+    if len(budgets) < 3:
+        raise DataError(f"{len(budgets)} budgets", rule="intervals by budget need three at least")
+    estimate = evaluate(runs)
+    deviations = []
+    for left_out in budgets:
+        found = _ratios(estimate, runs.take(np.setdiff1d(np.arange(len(runs)), left_out)), evaluate)
+        if found is None:
+            raise DataError(
+                f"the fit fails without the budget of {np.median(runs.flops[left_out]):.3g} FLOPs",
+                fix="add budgets: the law hangs on this one",
+            )
+        deviations.append(found)
+    count = len(budgets)
+    variance = (count - 1) / count * (np.array(deviations) ** 2).sum(axis=0)
+    variance += [noise**2 if name in next_run else 0.0 for name in estimate]
+    half = t.ppf((1 + level) / 2, count - 1) * np.sqrt(variance)
+    return _intervals(estimate, -half, half, level)
+
+
+def _ratios(estimate: Quantities, runs: Observations, evaluate: Evaluate) -> Array | None:
+    """ln of each quantity over its estimate; None where the fit fails."""
+    try:
+        found = evaluate(runs)
+    except WeatherError:
+        return None
+    return np.log([found[name] / value for name, value in estimate.items()])
+
+
+def _intervals(estimate: Quantities, low: Array, high: Array, level: float) -> dict[str, Interval]:
+    return {
+        name: Interval(value, float(value * np.exp(below)), float(value * np.exp(above)), level)
+        for (name, value), below, above in zip(estimate.items(), low, high, strict=True)
+    }

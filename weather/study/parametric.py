@@ -1,0 +1,196 @@
+"""L(N, D) = E + A / N^alpha + B / D^beta from runs, in two ways that should agree.
+
+`fit_huber` follows Hoffmann et al. 2022 (arXiv 2203.15556, section D.3) with the corrections of Besiroglu et al. 2024
+(arXiv 2404.10102): the sum, not the mean, of Huber losses of the residuals of ln L, minimised to convergence from a
+grid of starts. `fit_projection` (variable projection, Golub & Pereyra 1973) solves E, A, B linearly for each pair of
+exponents and so has only two unknowns left; its least squares in L are more sensitive to outliers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import least_squares, minimize, nnls
+from scipy.special import softmax
+
+from weather.errors import DataError
+from weather.study.laws import Array, LossLaw
+from weather.study.observations import Observations
+
+DELTA = 1e-3  # of the Huber loss: a residual of 0.1 % of L is where squares end
+FEWEST_RUNS = 6  # one more than the law has coefficients
+# Hoffmann et al.'s grid of starts, in the scaled variables below: exponents, and shares of the terms in the loss.
+EXPONENTS = (0.05, 0.15, 0.3, 0.5, 0.8, 1.2)
+SHARES = (0.05, 0.2, 0.5, 0.8, 0.95)  # E as a share of the least loss
+REFINED_STARTS = 8
+
+
+@dataclass(frozen=True)
+class ParametricFit:
+    """A law with what it leaves.
+
+    Attributes:
+        residuals: ln L of the runs minus that of the law, shape [run].
+        objective: what was minimised, at the law.
+    """
+
+    law: LossLaw
+    residuals: Array
+    objective: float
+
+
+def fit_huber(runs: Observations, start: LossLaw | None = None) -> ParametricFit:
+    """The robust fit in ln L.
+
+    Args:
+        runs: at least six, that vary in N and in D.
+        start: from here only; None: from a grid.
+
+    Raises:
+        DataError: too few runs, or they vary in one direction only.
+    """
+    check(runs)
+    scale = _Scale(runs)
+    starts = [scale.encode(start)] if start is not None else _grid(scale, runs)
+    fits = [_refine(scale, runs, each) for each in starts]
+    best = min(fits, key=lambda fit: fit.cost)
+    # The trust region slows down where most residuals lie beyond delta; a quasi-Newton step settles it.
+    settled = minimize(
+        lambda x: _huber_objective(scale, runs, x), best.x, jac=True, method="BFGS", options={"gtol": 1e-9}
+    )
+    found = settled.x if settled.fun <= best.cost else best.x
+    law = scale.decode(found)
+    residuals = np.log(runs.loss) - np.log(law.loss(runs.parameters, runs.samples))
+    return ParametricFit(law, residuals, float(_huber_objective(scale, runs, found)[0]))
+
+
+def fit_projection(runs: Observations, start: LossLaw | None = None) -> ParametricFit:
+    """The least-squares fit in L, by variable projection.
+
+    Raises:
+        DataError: too few runs, or they vary in one direction only.
+    """
+    check(runs)
+
+    def coefficients(exponents: Array) -> tuple[Array, float]:
+        columns = np.stack(
+            [
+                np.ones(len(runs)),
+                (runs.parameters / pivot_n) ** -exponents[0],
+                (runs.samples / pivot_d) ** -exponents[1],
+            ],
+            axis=1,
+        )
+        return nnls(columns, runs.loss)
+
+    pivot_n, pivot_d = (float(np.exp(np.log(x).mean())) for x in (runs.parameters, runs.samples))
+    grid = [(start.model_exponent, start.data_exponent)] if start else [(a, b) for a in EXPONENTS for b in EXPONENTS]
+    begin = min(grid, key=lambda pair: coefficients(np.array(pair))[1])
+    found = minimize(
+        lambda x: coefficients(np.exp(x))[1],
+        np.log(begin),
+        method="Nelder-Mead",
+        options={"xatol": 1e-8, "fatol": 1e-12, "maxiter": 2000},
+    )
+    alpha, beta = np.exp(found.x)
+    (irreducible, model, data), norm = coefficients(np.array([alpha, beta]))
+    law = LossLaw(
+        float(irreducible), float(model * pivot_n**alpha), float(data * pivot_d**beta), float(alpha), float(beta)
+    )
+    return ParametricFit(law, np.log(runs.loss) - np.log(law.loss(runs.parameters, runs.samples)), float(norm**2))
+
+
+def check(runs: Observations) -> None:
+    """Refuse runs that cannot determine the law.
+
+    Raises:
+        DataError: too few, or N and D rise and fall together.
+    """
+    if len(runs) < FEWEST_RUNS:
+        raise DataError(f"{len(runs)} runs", rule=f"the law has 5 coefficients: {FEWEST_RUNS} runs at least")
+    design = np.stack([np.ones(len(runs)), np.log(runs.parameters), np.log(runs.samples)], axis=1)
+    spread = np.linalg.svd(design - [0, *design[:, 1:].mean(axis=0)], compute_uv=False)
+    if spread[2] < 1e-3 * spread[0]:
+        raise DataError(
+            "N and D of these runs do not vary independently",
+            rule="the law needs several sizes for a budget, or several lengths for a size",
+            fix="add runs of other sizes at the same budgets",
+        )
+
+
+class _Scale:
+    """Coefficients as numbers near 1: ln of each term at the runs' mean N and D, and ln of the exponents."""
+
+    def __init__(self, runs: Observations) -> None:
+        self.log_n, self.log_d = float(np.log(runs.parameters).mean()), float(np.log(runs.samples).mean())
+
+    def encode(self, law: LossLaw) -> Array:
+        tiny = 1e-12  # a term that has vanished has no logarithm
+        return np.array(
+            [
+                np.log(max(law.irreducible, tiny)),
+                np.log(max(law.model_coefficient, tiny)) - law.model_exponent * self.log_n,
+                np.log(max(law.data_coefficient, tiny)) - law.data_exponent * self.log_d,
+                law.model_exponent,
+                law.data_exponent,
+            ]
+        )
+
+    def decode(self, x: Array) -> LossLaw:
+        return LossLaw(
+            float(np.exp(x[0])),
+            float(np.exp(x[1] + x[3] * self.log_n)),
+            float(np.exp(x[2] + x[4] * self.log_d)),
+            float(x[3]),
+            float(x[4]),
+        )
+
+    def terms(self, runs: Observations, x: Array) -> Array:
+        """ln of E, A / N^alpha and B / D^beta, shape [run, 3]."""
+        model = x[1] - x[3] * (np.log(runs.parameters) - self.log_n)
+        data = x[2] - x[4] * (np.log(runs.samples) - self.log_d)
+        return np.stack([np.full(len(runs), x[0]), model, data], axis=1)
+
+
+def _residuals(scale: _Scale, runs: Observations, x: Array) -> Array:
+    return np.logaddexp.reduce(scale.terms(runs, x), axis=1) - np.log(runs.loss)
+
+
+def _jacobian(scale: _Scale, runs: Observations, x: Array) -> Array:
+    share = softmax(scale.terms(runs, x), axis=1)
+    by_alpha = -share[:, 1] * (np.log(runs.parameters) - scale.log_n)
+    by_beta = -share[:, 2] * (np.log(runs.samples) - scale.log_d)
+    return np.column_stack([share, by_alpha, by_beta])
+
+
+def _huber_objective(scale: _Scale, runs: Observations, x: Array) -> tuple[float, Array]:
+    residuals = _residuals(scale, runs, x)
+    size = np.abs(residuals)
+    value = np.where(size <= DELTA, 0.5 * residuals**2, DELTA * (size - 0.5 * DELTA)).sum()
+    return float(value), np.clip(residuals, -DELTA, DELTA) @ _jacobian(scale, runs, x)
+
+
+def _refine(scale: _Scale, runs: Observations, start: Array):  # type: ignore[no-untyped-def]
+    return least_squares(
+        lambda x: _residuals(scale, runs, x),
+        start,
+        jac=lambda x: _jacobian(scale, runs, x),
+        loss="huber",
+        f_scale=DELTA,
+        xtol=1e-12,
+        ftol=1e-12,
+        gtol=1e-12,
+        max_nfev=2000,
+    )
+
+
+def _grid(scale: _Scale, runs: Observations) -> list[Array]:
+    """The best of a grid of starts: the rest of the loss is split evenly between model and data."""
+    starts = []
+    least, middle = runs.loss.min(), np.median(runs.loss)
+    for share in SHARES:
+        rest = np.log(max(middle - share * least, 1e-3 * middle) / 2)
+        starts += [np.array([np.log(share * least), rest, rest, a, b]) for a in EXPONENTS for b in EXPONENTS]
+    starts.sort(key=lambda x: _huber_objective(scale, runs, x)[0])
+    return starts[:REFINED_STARTS]
