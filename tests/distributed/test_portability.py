@@ -20,7 +20,7 @@ SAVERS = ("single", "ddp2", "fsdp2", "hsdp4", "zero1", "zero2", "zero3")
 RESUMERS = ("single", "ddp2", "fsdp2", "fsdp4", "zero2", "zero3")
 
 # Each goes on for one step from where the one before has stopped.
-RELAY = ("zero3", "fsdp4", "zero1", "single", "hsdp4", "zero2", "ddp2")
+RELAY = ("zero3", "fsdp4", "single", "zero2", "ddp2")
 
 
 def run(name: str, case: Case, steps: int, resume: str | Path = "auto") -> Run:
@@ -67,7 +67,7 @@ def test_any_goes_on_from_any_twice(resumed: Workplace, saver: str, resumer: str
 
 
 @pytest.mark.slow
-def test_a_relay_through_all_strategies(workplace: Workplace) -> None:
+def test_a_relay_through_every_strategy(workplace: Workplace) -> None:
     """One run, handed on from strategy to strategy; each resumes what another has resumed."""
     for steps, name in enumerate(RELAY, start=1):
         workplace.run_many([run("relay", ALL[name], steps)], ranks=ALL[name].ranks)
