@@ -92,7 +92,7 @@ def test_gradients_are_checked_for_as_many_steps_as_asked(made: list[StandIn], m
 
 
 def test_a_number_of_steps_that_is_none_is_refused(made: list[StandIn]) -> None:
-    options = train.parser().parse_args(
+    options = train.train_parser().parse_args(
         ["--config", "configs.yaml", "--config_name", "tiny", "--check-gradients", "some"]
     )
     with pytest.raises(ConfigError, match=r"training\.check_gradients = 'some'"):

@@ -106,11 +106,16 @@ def test_damage_within_a_file_does_not_stop_the_others(make_archive: MakeArchive
     assert sections["variables"].facts["states_read"] >= 72
 
 
-def test_swapped_channels_of_other_kinds_are_an_error(make_archive: MakeArchive) -> None:
-    archive = plausible(make_archive)
+def reorder(archive: WrittenArchive, order: list[int]) -> None:
+    """Put the channels of all files into another order than their names."""
     for split, files in archive.fields.items():
         for number in range(len(files)):
-            rewrite(archive, lambda fields: put(fields, [1, 0, 2, 3, 4, 5, 6]), split, number)
+            rewrite(archive, lambda fields: put(fields, order), split, number)
+
+
+def test_swapped_channels_of_other_kinds_are_an_error(make_archive: MakeArchive) -> None:
+    archive = plausible(make_archive)
+    reorder(archive, [1, 0, 2, 3, 4, 5, 6])
     _, told = examine(archive)
     swapped = [line for line in told if line.startswith("ERROR data.swapped")]
     assert len(swapped) == 2 and "looks like 'u10'" in swapped[0] and "looks like 't2m'" in swapped[1]
@@ -118,9 +123,7 @@ def test_swapped_channels_of_other_kinds_are_an_error(make_archive: MakeArchive)
 
 def test_swapped_levels_and_winds_are_an_error(make_archive: MakeArchive) -> None:
     archive = plausible(make_archive)
-    for split, files in archive.fields.items():
-        for number in range(len(files)):
-            rewrite(archive, lambda fields: put(fields, [0, 2, 1, 3, 4, 6, 5]), split, number)
+    reorder(archive, [0, 2, 1, 3, 4, 6, 5])
     _, told = examine(archive)
     swapped = [line for line in told if line.startswith("ERROR data.swapped")]
     assert any("'t500'" in line and "'t850'" in line and "wrong order for their levels" in line for line in swapped)

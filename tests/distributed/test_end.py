@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
-from tests.distributed.pair import run_pair
+from tests.distributed.pair import ROOT, run_pair
 
 RANK = """
 import weakref
@@ -69,3 +71,36 @@ def test_a_lone_process_ends_as_any_other() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", alone], capture_output=True, text=True, timeout=120, check=False)
     assert ended.stdout.splitlines() == ["exit handlers ran", "finalized"]
+
+
+STARTED = """
+import atexit
+import multiprocessing
+import os
+from weather.errors import command_line
+from weather.runtime.collectives import start_process_group, stop_process_group
+from weather.runtime.launch import start_ranks
+from weather.runtime.ranks import find_ranks
+
+if multiprocessing.current_process().name != "MainProcess":
+    atexit.register(os.write, 1, b"went on to Python's end\\n")
+
+@command_line
+def main():
+    start_process_group(find_ranks(), "gloo", 1.0, None)
+    stop_process_group()
+    atexit.register(os.write, 1, b"exit handlers ran\\n")
+    return 75
+"""
+
+
+def test_ranks_that_we_start_end_so_too(tmp_path: Path) -> None:
+    """They give their status to the agent first. (`os.write`: lines of two processes must not mix.)"""
+    (tmp_path / "started.py").write_text(STARTED)
+    command = "import sys, started; sys.exit(started.start_ranks(2, started.main, collects_signals=False))"
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}", "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(
+        [sys.executable, "-c", command], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.returncode == 75, ended.stderr
+    assert ended.stdout.splitlines() == ["exit handlers ran"] * 2

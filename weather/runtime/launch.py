@@ -148,6 +148,8 @@ def _rank(main: Callable[[], None], shares: Sequence[list[int] | None], collects
     from torch.multiprocessing import _prctl_pr_set_pdeathsig  # type: ignore[attr-defined]
 
     _prctl_pr_set_pdeathsig(signal.SIGTERM)  # torch asks for SIGINT, which comes twice from a parent with threads
+    # As `errors.end_of_rank`, when the agent has the status: handlers that are registered from here on run before it.
+    atexit.register(os._exit, EXIT_COMPLETE)
     os.setsid()  # a terminal's Ctrl-C reaches the parent alone, which hands it on: once, not twice
     over = threading.Event()
     threading.Thread(target=_follow_parent, args=(over,), daemon=True).start()
@@ -170,7 +172,6 @@ def _rank(main: Callable[[], None], shares: Sequence[list[int] | None], collects
     for number in FORWARDED:
         signal.signal(number, signal.SIG_IGN)  # it is over; the others may still be leaving
     over.set()
-    atexit.register(os._exit, EXIT_COMPLETE)  # once the agent has the status: see `errors.end_of_rank`
     return int(str(status))
 
 
