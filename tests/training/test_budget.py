@@ -108,3 +108,7 @@ def test_steps_between_checkpoints_come_on_top_of_epochs() -> None:
     assert dates(save_every_steps=5) == ([3, 6, 9, 12], [3, 5, 6, 9, 10, 12])
     assert dates(save_every_steps=5, save_frequency=0, eval_frequency=0) == ([12], [5, 10, 12])
     assert dates(save_every_steps=100, save_frequency=0)[1] == [12]
+
+
+def test_steps_where_others_branch_off_have_a_checkpoint() -> None:
+    assert dates(save_at_steps=[2, 7], save_frequency=0, eval_frequency=0) == ([12], [2, 7, 12])

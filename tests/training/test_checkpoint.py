@@ -132,6 +132,13 @@ def test_rotation_keeps_the_best_beside_the_newest(tmp_path: Path) -> None:
     assert steps(tmp_path) == [5], "the former best is no longer needed"
 
 
+def test_rotation_keeps_where_others_branch_off(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path, 1, keep_steps=[2, 3])
+    for step in range(1, 6):
+        save(store, step)
+    assert steps(tmp_path) == [2, 3, 5]
+
+
 def test_best_is_the_lowest_validation_loss(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path, 0)
     assert best_checkpoint([]) is None

@@ -306,6 +306,16 @@ def test_prune_shows_first_and_keeps_newest_and_best(tool: Tool, folder: Path) -
     assert [c.progress.step for c in complete_checkpoints(folder)] == [2, 4]
 
 
+def test_prune_keeps_where_others_branch_off(tool: Tool, tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path, 0)
+    for step in (1, 2, 3):
+        facts = FACTS | {"config": {"training": {"save_at_steps": [2]}}}
+        store.save(f"checkpoint_step_{step}", lambda: {"x": torch.ones(1)}, Progress(step=step), facts)
+    store.wait()
+    tool("prune", tmp_path, "--keep", 1, "--yes")
+    assert [c.progress.step for c in complete_checkpoints(tmp_path)] == [2, 3]
+
+
 def test_prune_removes_what_is_not_whole_on_request(tool: Tool, folder: Path) -> None:
     tool("prune", folder, "--keep", 9, "--yes", "--damaged")
     whole = {f"checkpoint_step_{step}" for step in (1, 2, 3, 4)}

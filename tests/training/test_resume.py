@@ -260,3 +260,24 @@ def test_a_run_that_was_stopped_goes_on_within_the_same_time_budget() -> None:
 
 def test_all_steps_are_the_reason_before_the_time_budget() -> None:
     assert end(Progress(step=20, ended="time_budget"), hours=1.0, hours_before=1.0) == "max_steps"
+
+
+def test_a_branch_begins_at_its_trunk_and_goes_on_from_its_own(tmp_path: Path) -> None:
+    trunk, folder = save(tmp_path / "trunk", 6), tmp_path / "branch"
+    assert resumed_step(folder, training__branch_from=str(trunk)) == 6
+    write_records(folder, "resume", "train")
+    assert resumed_step(folder, training__branch_from=str(trunk)) == 6, "killed before its first checkpoint"
+    save(folder, 8)
+    assert resumed_step(folder, training__branch_from=str(trunk)) == 8
+
+
+def test_a_branch_does_not_start_over_either(tmp_path: Path) -> None:
+    trunk, folder = save(tmp_path / "trunk", 6), tmp_path / "branch"
+    write_records(folder, "resume", "train", "checkpoint")
+    with pytest.raises(CheckpointError, match="saved checkpoints, but none is here"):
+        resumed_step(folder, training__branch_from=str(trunk))
+
+
+def test_a_branch_without_its_trunk_does_not_begin(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"trunk.checkpoint_step_6: not a complete checkpoint"):
+        resumed_step(tmp_path / "branch", training__branch_from=str(tmp_path / "trunk" / "checkpoint_step_6"))

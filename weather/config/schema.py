@@ -184,8 +184,12 @@ class TrainingSection(Section):
     """Epochs between checkpoints; 0: only at the end."""
     save_every_steps: Count = 0
     """Steps between checkpoints; 0: off."""
+    save_at_steps: list[Positive] = []
+    """Steps with a checkpoint that is never removed as an older one: where other runs branch off."""
     save_every_minutes: Annotated[Real, Field(ge=0)] = 0.0
     """Minutes between checkpoints; 0: off."""
+    branch_from: str | None = None
+    """Checkpoint of another run, a trunk, that this one begins at; its own step, samples and FLOPs go on from there."""
     checkpoint_dir: str = "checkpoints"
     """Folder of all runs' checkpoints."""
     max_checkpoints: Count = 3

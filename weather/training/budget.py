@@ -63,6 +63,7 @@ def due(step: int, section: TrainingSection, length: RunLength) -> tuple[bool, b
     evaluate = within == 0 and section.eval_frequency > 0 and epoch % section.eval_frequency == 0
     save = within == 0 and section.save_frequency > 0 and epoch % section.save_frequency == 0
     save |= section.save_every_steps > 0 and step % section.save_every_steps == 0
+    save |= step in section.save_at_steps
     return evaluate or last, save or last
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,14 +67,17 @@ def commit(
     return sum(file.bytes for file in files.values())
 
 
-def rotate(folder: Path, max_checkpoints: int) -> None:
-    """Remove all but the newest `max_checkpoints` and the best; 0 keeps all. Damaged ones are left to the user."""
+def rotate(folder: Path, max_checkpoints: int, keep_steps: Collection[int] = ()) -> None:
+    """Remove all but the newest `max_checkpoints`, the best, and those of `keep_steps`; 0 keeps all.
+
+    Damaged ones are left to the user.
+    """
     if max_checkpoints == 0:
         return
     checkpoints = complete_checkpoints(folder)
     best = best_checkpoint(checkpoints)
     for checkpoint in checkpoints[:-max_checkpoints]:
-        if best is None or checkpoint.path != best.path:
+        if (best is None or checkpoint.path != best.path) and checkpoint.progress.step not in keep_steps:
             remove_checkpoint(checkpoint.path)
 
 

@@ -23,13 +23,19 @@ def plan_prune(folder: Path, keep: int, *, damaged: bool, partial: bool) -> list
         raise CheckpointError(f"--keep {keep}", rule="at least 1: the newest is what a run goes on from")
     entries = list_checkpoints(folder)
     complete = [entry for entry in entries if entry.status == "complete"]
-    superseded = [entry for entry in complete[:-keep] if not entry.best]
+    superseded = [entry for entry in complete[:-keep] if not entry.best and not _branched_off(entry)]
     if superseded:
         for entry in complete:
             if entry not in superseded and entry.checkpoint is not None:
                 _refuse_damage(entry.checkpoint)
     unwanted = {"damaged": damaged, "partial": partial}
     return superseded + [entry for entry in entries if unwanted.get(entry.status, False)]
+
+
+def _branched_off(entry: Entry) -> bool:
+    """Whether the run keeps it for others to begin at."""
+    checkpoint = entry.checkpoint
+    return checkpoint is not None and checkpoint.progress.step in checkpoint.config["training"].get("save_at_steps", ())
 
 
 def _refuse_damage(kept: Checkpoint) -> None:

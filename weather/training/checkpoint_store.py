@@ -13,7 +13,7 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ class CheckpointStore:
     Args:
         folder: ``<checkpoint_dir>/<experiment name>``.
         max_checkpoints: newest ones kept; 0 keeps all.
+        keep_steps: of which a checkpoint is kept for good.
         asynchronous: whether the training goes on while a checkpoint is written.
         timeout_minutes: after which a save gives up waiting for another rank, if it is more than an hour.
 
@@ -64,10 +65,17 @@ class CheckpointStore:
     """
 
     def __init__(
-        self, folder: Path, max_checkpoints: int, *, asynchronous: bool = True, timeout_minutes: float = 10.0
+        self,
+        folder: Path,
+        max_checkpoints: int,
+        *,
+        keep_steps: Collection[int] = (),
+        asynchronous: bool = True,
+        timeout_minutes: float = 10.0,
     ) -> None:
         self.folder = folder
         self.max_checkpoints = max_checkpoints
+        self.keep_steps = keep_steps
         self.asynchronous = asynchronous
         self._group: dist.ProcessGroup | None = None
         if dist.is_initialized():
@@ -199,7 +207,7 @@ class CheckpointStore:
 
         def finish(files: dict[str, FileDigest]) -> None:
             saving.bytes = commit(temporary, saving.path, progress, facts, files)
-            rotate(self.folder, self.max_checkpoints)
+            rotate(self.folder, self.max_checkpoints, self.keep_steps)
 
         writer = DigestingWriter(temporary, prepare=lambda: prepare_folder(temporary), commit=finish)
         try:

@@ -108,6 +108,8 @@ def _prepare(config: ConfigWrapper) -> Prepared:
         make_default_archive(Path(DEFAULT_DATA_DIR))
     # Absolute, so that the run's config serves from any folder.
     paths = {"data.data_dir": config.data.data_dir, "training.checkpoint_dir": config.training.checkpoint_dir}
+    if config.training.branch_from is not None:
+        paths["training.branch_from"] = config.training.branch_from
     config = config.replace({key: str(Path(path).expanduser().absolute()) for key, path in paths.items()})
     archive = open_archive(config.data, ("train", "valid"))
     config = resolve_model(config, archive)

@@ -37,7 +37,7 @@ def find_resume_point(folder: Path, run: Path, resume: str, prepared: Prepared) 
     Args:
         folder: the run's checkpoints.
         run: the run's folder, whose records tell whether there were any.
-        resume: auto | never | path of a checkpoint.
+        resume: auto (the run's newest, or where its config branches it off) | never | path of a checkpoint.
 
     Raises:
         CheckpointError: `never`, but there are checkpoints that would be mixed up or lost; a path that is no
@@ -47,7 +47,7 @@ def find_resume_point(folder: Path, run: Path, resume: str, prepared: Prepared) 
     """
     passed_over: list[str] = [] if resume == "never" else on_first_rank(lambda: _name_incomplete_ones(folder))
     while True:
-        found, named = on_first_rank(lambda: _candidate(folder, run, resume))
+        found, named = on_first_rank(lambda: _candidate(folder, run, resume, prepared.config.training.branch_from))
         if found is None:
             return None
         try:
@@ -74,7 +74,7 @@ def find_resume_point(folder: Path, run: Path, resume: str, prepared: Prepared) 
     return chosen
 
 
-def _candidate(folder: Path, run: Path, resume: str) -> tuple[Found | None, bool]:
+def _candidate(folder: Path, run: Path, resume: str, trunk: str | None) -> tuple[Found | None, bool]:
     """The checkpoint to go on from if it is whole (None: the run is to start), and whether the user named it."""
     existing = find_checkpoints(folder)
     if resume == "never":
@@ -92,8 +92,11 @@ def _candidate(folder: Path, run: Path, resume: str) -> tuple[Found | None, bool
             return existing[-1], False  # one named elsewhere was where the run began, and it has come further since
         _refuse_damaged_ones(folder)
         if resume == "auto":
-            _refuse_lost_checkpoints(folder, run)
-            return None, False
+            # That a branch has resumed says nothing: it was at the trunk.
+            _refuse_lost_checkpoints(folder, run, ("checkpoint",) if trunk else ("checkpoint", "resume"))
+            if trunk is None:
+                return None, False
+            resume = trunk
     chosen = read_checkpoint(Path(resume))
     newer = [found.path.name for found in existing if found.step is None or found.step > chosen.progress.step]
     if newer:
@@ -149,11 +152,11 @@ def already_ended(
     return None
 
 
-def _refuse_lost_checkpoints(folder: Path, run: Path) -> None:
+def _refuse_lost_checkpoints(folder: Path, run: Path, events: tuple[str, ...]) -> None:
     """A run that has saved before must not begin anew because its checkpoints were moved or purged."""
     records = run / METRICS_FILE
     text = records.read_text(encoding="utf-8") if records.exists() else ""
-    if any(f'"event": "{event}"' in text for event in ("checkpoint", "resume")):
+    if any(f'"event": "{event}"' in text for event in events):
         raise CheckpointError(
             "the run has saved checkpoints, but none is here",
             where=folder,

@@ -82,7 +82,8 @@ class WeatherTrainer:
         self.folder = run_folder(self.config)
         asynchronous = self.config.training.asynchronous_checkpoints
         folder = checkpoint_folder(self.config)
-        self.store = CheckpointStore(folder, limit, asynchronous=asynchronous, timeout_minutes=timeout)
+        kept = self.config.training.save_at_steps
+        self.store = CheckpointStore(folder, limit, keep_steps=kept, asynchronous=asynchronous, timeout_minutes=timeout)
         # Held until `train` ends: nobody may move the run's newest checkpoint once it is chosen.
         self.locks = contextlib.ExitStack()
         on_first_rank(lambda: hold(self.locks, self.folder, self.store.folder))

@@ -1,4 +1,4 @@
-"""Fits all forms to a table of runs, with intervals, and says what can be concluded."""
+"""Fits all forms to runs, with intervals, and says what can be concluded."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 
 from weather.errors import DataError, WeatherError
-from weather.study.comparison import Comparison, back_test, compare
-from weather.study.compute import fit_compute
-from weather.study.intervals import Interval, by_budget, by_run, noise_of
-from weather.study.isoflop import IsoFlopFit, fit_isoflops
-from weather.study.laws import Array, LossLaw
-from weather.study.observations import Observations
-from weather.study.parametric import ParametricFit, fit_huber, fit_projection
-from weather.study.table import Table
+from weather.study.fits.comparison import Comparison, back_test, compare
+from weather.study.fits.compute import fit_compute
+from weather.study.fits.intervals import Interval, by_budget, by_run, noise_of
+from weather.study.fits.isoflop import IsoFlopFit, fit_isoflops
+from weather.study.fits.laws import Array, LossLaw
+from weather.study.fits.observations import Observations
+from weather.study.fits.parametric import ParametricFit, fit_huber, fit_projection
 
 LAW_COEFFICIENTS = 5
 CURVE_COEFFICIENTS = 3
@@ -65,16 +64,17 @@ class StudyFit:
     refused: dict[str, str]
 
 
-def fit_study(table: Table, *, flops: float | None, level: float, draws: int, seed: int) -> StudyFit:
+def fit_study(runs: Observations, *, flops: float | None, level: float, draws: int, seed: int) -> StudyFit:
     """Fit everything that the runs allow.
 
     Args:
+        runs: that were trained to their end on data seen once.
         flops: budget of a next run to predict; None: none.
         level: of the intervals.
         draws: repeated fits for each interval.
         seed: of the random numbers.
     """
-    runs, refused = table.runs, dict[str, str]()
+    refused = dict[str, str]()
 
     def attempt(name: str, fit: Callable[[], Any]) -> Any:
         try:

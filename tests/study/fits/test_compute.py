@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from weather.errors import DataError
-from weather.study.compute import fit_compute
-from weather.study.laws import PowerLaw
+from weather.study.fits.compute import fit_compute
+from weather.study.fits.laws import PowerLaw
 
 FLOPS = np.geomspace(1e15, 1e20, 6)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from weather.errors import DataError, WeatherError
-from weather.study.laws import Array
-from weather.study.observations import Observations
+from weather.study.fits.laws import Array
+from weather.study.fits.observations import Observations
 
 # Burnham & Anderson 2002, section 2.6: below 2 the forms have about the same support, above 10 one has nearly none.
 SIMILAR_SUPPORT = 2.0

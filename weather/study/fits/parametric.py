@@ -15,8 +15,8 @@ from scipy.optimize import least_squares, minimize, nnls
 from scipy.special import softmax
 
 from weather.errors import DataError
-from weather.study.laws import Array, LossLaw
-from weather.study.observations import Observations
+from weather.study.fits.laws import Array, LossLaw
+from weather.study.fits.observations import Observations
 
 DELTA = 1e-3  # of the Huber loss: a residual of 0.1 % of L is where squares end
 FEWEST_RUNS = 6  # one more than the law has coefficients

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weather.errors import DataError
-from weather.study.laws import Array
+from weather.study.fits.laws import Array
 
 Indices = NDArray[np.intp]
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from weather.study.laws import LossLaw, PowerLaw, RepeatedDataLaw
+from weather.study.fits.laws import LossLaw, PowerLaw, RepeatedDataLaw
 
 # Muennighoff et al. 2023, as their repository gives it.
 C4 = RepeatedDataLaw(

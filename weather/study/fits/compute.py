@@ -8,8 +8,8 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from weather.errors import DataError
-from weather.study.isoflop import fit_power_law
-from weather.study.laws import Array, PowerLaw
+from weather.study.fits.isoflop import fit_power_law
+from weather.study.fits.laws import Array, PowerLaw
 
 FEWEST_BUDGETS = {"power law": 2, "power law with offset": 3}
 EXPONENTS = (0.05, 0.1, 0.2, 0.4, 0.8)

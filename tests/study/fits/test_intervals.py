@@ -3,12 +3,12 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from tests.study.published import LAW, TOKENS_AND_PARAMETERS, grid
+from tests.study.fits.published import LAW, TOKENS_AND_PARAMETERS, grid
 from weather.errors import DataError
-from weather.study.intervals import by_budget, by_run, noise_of
-from weather.study.isoflop import fit_isoflops
-from weather.study.observations import Observations
-from weather.study.parametric import ParametricFit, fit_huber, fit_projection
+from weather.study.fits.intervals import by_budget, by_run, noise_of
+from weather.study.fits.isoflop import fit_isoflops
+from weather.study.fits.observations import Observations
+from weather.study.fits.parametric import ParametricFit, fit_huber, fit_projection
 
 NOISE = 3e-3
 NEXT_BUDGET = 1e13 * 4.0**7

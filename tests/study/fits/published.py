@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from weather.study.laws import Array, LossLaw
-from weather.study.observations import Observations
+from weather.study.fits.laws import Array, LossLaw
+from weather.study.fits.observations import Observations
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 TOKENS_AND_PARAMETERS = 6.0  # FLOPs for each token and parameter of a language model
 LAW = LossLaw(0.02, 5.0, 8.0, 0.34, 0.28)
 

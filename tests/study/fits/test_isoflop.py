@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from tests.study.published import LAW, TOKENS_AND_PARAMETERS, cs336, grid
+from tests.study.fits.published import LAW, TOKENS_AND_PARAMETERS, cs336, grid
 from weather.errors import DataError
-from weather.study.isoflop import fit_isoflops, fit_power_law
+from weather.study.fits.isoflop import fit_isoflops, fit_power_law
 
 
 def test_gives_the_published_exponent_and_optima() -> None:

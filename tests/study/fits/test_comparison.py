@@ -3,13 +3,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tests.study.published import grid
+from tests.study.fits.published import grid
 from weather.errors import DataError
-from weather.study.comparison import back_test, compare, corrected_information
-from weather.study.compute import fit_compute
-from weather.study.laws import Array
-from weather.study.observations import Observations
-from weather.study.parametric import fit_projection
+from weather.study.fits.comparison import back_test, compare, corrected_information
+from weather.study.fits.compute import fit_compute
+from weather.study.fits.laws import Array
+from weather.study.fits.observations import Observations
+from weather.study.fits.parametric import fit_projection
 
 
 def by_compute(offset: bool) -> Callable[[Observations], Callable[[Observations], Array]]:

@@ -20,8 +20,8 @@ import numpy as np
 from scipy.stats import norm, t
 
 from weather.errors import DataError, WeatherError
-from weather.study.laws import Array
-from weather.study.observations import Observations
+from weather.study.fits.laws import Array
+from weather.study.fits.observations import Observations
 
 Quantities = Mapping[str, float]
 Evaluate = Callable[[Observations], Quantities]

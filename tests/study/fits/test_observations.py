@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from tests.study.published import grid
+from tests.study.fits.published import grid
 from weather.errors import DataError
-from weather.study.observations import Observations
+from weather.study.fits.observations import Observations
 
 
 def test_budgets_gather_runs_that_end_on_a_whole_step() -> None:

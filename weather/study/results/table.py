@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from weather.errors import DataError, did_you_mean
-from weather.study.laws import Array
-from weather.study.observations import Observations
+from weather.study.fits.laws import Array
+from weather.study.fits.observations import Observations
 
 NAMES = {
     "parameters": ("N", "parameters", "params", "model_size", "n_params"),

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from weather.study.fit import LawFit, StudyFit
-from weather.study.intervals import Interval
-from weather.study.isoflop import IsoFlopFit
-from weather.study.table import Table
+from weather.study.fits.fit import LawFit, StudyFit
+from weather.study.fits.intervals import Interval
+from weather.study.fits.isoflop import IsoFlopFit
+from weather.study.results.table import Table
 
 METHODS = {"huber": "Huber loss of ln L", "projection": "least squares in L, variable projection"}
 MOST_NAMES = 5

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from weather.errors import DataError
-from weather.study.laws import Array, Optimum, PowerLaw
-from weather.study.observations import Indices, Observations
+from weather.study.fits.laws import Array, Optimum, PowerLaw
+from weather.study.fits.observations import Indices, Observations
 
 FEWEST_SIZES = 3  # a parabola has three coefficients
 EDGE = 0.1  # share of the range of ln N, at either end, in which a minimum is one-sided

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.study.published import GOLDEN, cs336
+from tests.study.fits.published import GOLDEN, cs336
 from weather.errors import DataError
-from weather.study.table import read_table
+from weather.study.results.table import read_table
 
 
 def write(folder: Path, text: str) -> Path:

@@ -5,21 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.study.published import GOLDEN, LAW, TOKENS_AND_PARAMETERS, grid
-from weather.study.fit import fit_study
-from weather.study.observations import Observations
-from weather.study.table import Table
+from tests.study.fits.published import GOLDEN, LAW, TOKENS_AND_PARAMETERS, grid
+from weather.study.fits.fit import fit_study
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NEXT = 1e13 * 4.0**6
 
 
-def table_of(runs: Observations) -> Table:
-    return Table(runs, tuple(f"run {index}" for index in range(len(runs))), (), ())
-
-
 def test_everything_is_fitted_and_the_next_run_is_foretold() -> None:
-    fit = fit_study(table_of(grid(5, 6, 1e-3)), flops=NEXT, level=0.9, draws=60, seed=0)
+    fit = fit_study(grid(5, 6, 1e-3), flops=NEXT, level=0.9, draws=60, seed=0)
     assert fit.refused == {}
     assert set(fit.laws) == {"huber", "projection"}
     best = LAW.optimum(NEXT, TOKENS_AND_PARAMETERS)
@@ -32,7 +26,7 @@ def test_everything_is_fitted_and_the_next_run_is_foretold() -> None:
 
 def test_what_cannot_be_fitted_is_said_and_the_rest_goes_on() -> None:
     """One budget only: there is no law, and its curve alone says nothing of others."""
-    fit = fit_study(table_of(grid(1, 7, 1e-3)), flops=None, level=0.9, draws=20, seed=0)
+    fit = fit_study(grid(1, 7, 1e-3), flops=None, level=0.9, draws=20, seed=0)
     assert fit.isoflops is None
     assert fit.laws == {}
     assert set(fit.refused) == {"isoflops", "huber", "projection"}

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from tests.study.published import LAW, cs336, grid, hoffmann
+from tests.study.fits.published import LAW, cs336, grid, hoffmann
 from weather.errors import DataError
-from weather.study.laws import LossLaw
-from weather.study.parametric import fit_huber, fit_projection
+from weather.study.fits.laws import LossLaw
+from weather.study.fits.parametric import fit_huber, fit_projection
 
 FITS = [fit_huber, fit_projection]
 

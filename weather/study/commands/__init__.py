@@ -1,0 +1,1 @@
+"""The subcommands of `weather.scaling`, one a file."""

@@ -1,0 +1,1 @@
+"""What came out: the table of runs, their skill, predictions and how they held."""
