@@ -21,7 +21,18 @@ def run(*words: str, status: int = 0) -> str:
 
 @pytest.mark.parametrize(
     "door",
-    ["train", "evaluate", "synthesize", "checkpoint list", "checkpoint export", "bench step", "bench loader", "doctor"],
+    [
+        "train",
+        "evaluate",
+        "synthesize",
+        "checkpoint list",
+        "checkpoint export",
+        "bench step",
+        "bench loader",
+        "doctor",
+        "budget time_to_epochs",
+        "budget slurm_settings",
+    ],
 )
 def test_help_teaches(door: str) -> None:
     output = run(*f"weather.{door}".split(), "--help")

@@ -25,6 +25,7 @@ class Calibration:
         stretches: log lines that the median is of.
         samples_per_second: of all ranks together, while training.
         quartiles: of the same.
+        overall_samples_per_second: of these log lines together; less than the median where some steps hang.
         flops_per_sample: analytic, forward and backward.
         samples_per_epoch: those that training sees in an epoch, whole batches.
         evaluation_seconds, checkpoint_seconds: what one holds training up for, median; None: none was measured.
@@ -40,6 +41,7 @@ class Calibration:
     stretches: int
     samples_per_second: float
     quartiles: tuple[float, float]
+    overall_samples_per_second: float
     flops_per_sample: int
     samples_per_epoch: int
     evaluation_seconds: float | None
@@ -104,7 +106,8 @@ def calibrate(folder: Path) -> Calibration:
             rule=f"{ENVIRONMENT_FILE} tells of {world_size} rank(s) on {nodes} node(s)",
         )
     alike = [each for each in starts if all(each[0].get(key) == start[key] for key in LASTING)]
-    rates = [rate for each in alike for rate in _rates(each, each[0]["step"] + WARM_UP_STEPS)]
+    stretches = [pair for each in alike for pair in _stretches(each, each[0]["step"] + WARM_UP_STEPS)]
+    rates = [rate for _, rate in stretches]
     if len(rates) < FEWEST_STRETCHES:
         raise DataError(
             f"{len(rates)} log line(s) after the first {WARM_UP_STEPS} steps of a start",
@@ -126,6 +129,8 @@ def calibrate(folder: Path) -> Calibration:
         stretches=len(rates),
         samples_per_second=median,
         quartiles=(low, high),
+        overall_samples_per_second=sum(count for count, _ in stretches)
+        / sum(count / rate for count, rate in stretches),
         flops_per_sample=start["train_flops_per_sample"],
         samples_per_epoch=samples,
         evaluation_seconds=statistics.median(evaluations) if evaluations else None,
@@ -158,13 +163,12 @@ def _starts(text: str) -> list[list[dict[str, Any]]]:
     return starts
 
 
-def _rates(records: list[dict[str, Any]], warm: int) -> list[float]:
-    """Samples a second of each log line whose steps all lie after step `warm`."""
+def _stretches(records: list[dict[str, Any]], warm: int) -> list[tuple[int, float]]:
+    """Samples, and samples a second, of each log line whose steps all lie after step `warm`."""
     train = [record for record in records if record["event"] == "train"]
-    pairs = zip(train, train[1:], strict=False)
     return [
-        record["samples_per_second"]
-        for before, record in pairs
+        (record["samples"] - before["samples"], record["samples_per_second"])
+        for before, record in zip(train, train[1:], strict=False)
         if before["step"] >= warm and record["samples_per_second"]
     ]
 

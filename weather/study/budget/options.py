@@ -164,8 +164,9 @@ def _tell_runs(request: Request) -> None:
     for run in request.runs:
         low, high = run.quartiles
         text = (
-            f"{run.run}: {run.samples_per_second:.4g} samples/s (half of {run.stretches} log lines within {low:.4g} to "
-            f"{high:.4g}) on {run.nodes} node(s), {run.world_size} x {run.device}, {run.precision}"
+            f"{run.run}: {run.samples_per_second:.4g} samples/s, the median of {run.stretches} log lines (half within "
+            f"{low:.4g} to {high:.4g}, together {run.overall_samples_per_second:.4g}), on {run.nodes} node(s), "
+            f"{run.world_size} x {run.device}, {run.precision}"
         )
         pauses = (
             ("evaluation", run.evaluation_seconds, run.evaluations),
