@@ -22,7 +22,8 @@ def test_the_line_of_the_calculator_trains(cluster: Cluster, workplace: Workplac
         "partitions: {}\n"
     )
     words = ("slurm_settings", "--hours", "0.1", "--nodes", "2", "--minutes_per_epoch", "4", "--site", str(site),
-             "--config", "configs.yaml", "--config_name", "tiny", "--set", "data.data_dir=archive", "--json")  # fmt: skip
+             "--config", "configs.yaml", "--config_name", "tiny", "--set", "data.data_dir=archive",
+             "--json")  # fmt: skip
     command = [sys.executable, "-m", "weather.budget", *words]
     answer = json.loads(subprocess.run(command, cwd=workplace.folder, capture_output=True, check=True).stdout)
     assert answer["epochs"] == 3  # 6 minutes, at 2 minutes an epoch

@@ -14,7 +14,7 @@ from weather.errors import DataError, WeatherError
 from weather.study.fits.comparison import Comparison, back_test, compare
 from weather.study.fits.compute import fit_compute
 from weather.study.fits.intervals import Interval, by_budget, by_run, noise_of
-from weather.study.fits.isoflop import IsoFlopFit, fit_isoflops
+from weather.study.fits.isoflop import IsoFlopFit, fit_isoflops, fit_power_law
 from weather.study.fits.laws import Array, LossLaw
 from weather.study.fits.observations import Observations
 from weather.study.fits.parametric import ParametricFit, fit_huber, fit_projection
@@ -103,10 +103,13 @@ def _isoflop_exponent(runs: Observations, level: float) -> Interval:
 def _fit_law(runs: Observations, method: str, flops: float | None, options: dict[str, Any]) -> LawFit:
     fit = FITS[method]
     found: ParametricFit = fit(runs)
+    found.law.check_falls()
     k = runs.flops_per_product
 
     def evaluate(drawn: Observations) -> dict[str, float]:
         law = fit(drawn, found.law).law
+        if min(law.model_exponent, law.data_exponent) <= 0:
+            law.check_falls()
         quantities = {**dataclasses.asdict(law), "parameter_exponent": law.parameter_exponent}
         # A term may vanish in a fit; intervals are formed in logarithms.
         quantities = {name: max(value, VANISHED) for name, value in quantities.items()}
@@ -127,7 +130,7 @@ def _fit_law(runs: Observations, method: str, flops: float | None, options: dict
     if flops is not None:
         # The more cautious of the two: which errors are the larger is not known.
         cautious = {
-            name: max((source[name] for source in (intervals, wide or intervals)), key=lambda i: i.high / i.low)
+            name: max((source[name] for source in (intervals, wide or intervals)), key=lambda each: each.width)
             for name in ("next parameters", "next samples", "next loss")
         }
         coming = NextRun(flops, *cautious.values())
@@ -142,6 +145,12 @@ def _compare_compute(isoflops: IsoFlopFit) -> Comparison:
     flops = np.array([curve.flops for curve in good])
     loss = np.array([curve.optimum.loss for curve in good if curve.optimum is not None])
     optima = Observations(loss, loss, flops, loss, loss)  # only C and L matter here
+    if len(flops) > 1 and fit_power_law(flops, loss).exponent >= 0:
+        raise DataError(
+            "the least loss does not fall with C",
+            rule="more compute, well used, gives a lower loss",
+            fix="look for larger runs that diverged, were cut short or had a poor learning rate",
+        )
     forms = {"power law": False, "power law with offset": True}
     fits = {form: fit_compute(flops, loss, offset=offset) for form, offset in forms.items()}
 

@@ -37,6 +37,11 @@ class Interval:
     high: float
     level: float
 
+    @property
+    def width(self) -> float:
+        """Upper over lower bound."""
+        return self.high / self.low if self.low > 0 else float("inf")
+
 
 def noise_of(runs: Observations, fitted: Array, coefficients: int) -> float:
     """Standard deviation of ln L about a fit that chose so many coefficients."""
@@ -78,11 +83,11 @@ def by_run(
         next_run: quantities that are the loss of one run to come, which brings noise of its own.
 
     Raises:
-        DataError: no run is to spare, or too many of the repeated fits fail.
+        DataError: no run is to spare, a quantity is not positive, or too many of the repeated fits fail.
     """
     noise = noise_of(runs, fitted, coefficients)
     random = np.random.default_rng(seed)
-    estimate = evaluate(runs)
+    estimate = _positive(evaluate(runs))
     deviations = []
     for _ in range(draws):
         drawn = runs.with_loss(fitted * np.exp(random.normal(0.0, noise, len(runs))))
@@ -118,12 +123,12 @@ def by_budget(
         noise: standard deviation of ln L of a single run, for `next_run`.
 
     Raises:
-        DataError: fewer than three budgets, or the fit fails without one of them.
+        DataError: fewer than three budgets, a quantity is not positive, or the fit fails without one of them.
     """
     budgets = runs.budgets()
     if len(budgets) < 3:
         raise DataError(f"{len(budgets)} budgets", rule="intervals by budget need three at least")
-    estimate = evaluate(runs)
+    estimate = _positive(evaluate(runs))
     deviations = []
     for left_out in budgets:
         found = _ratios(estimate, runs.take(np.setdiff1d(np.arange(len(runs)), left_out)), evaluate)
@@ -141,16 +146,30 @@ def by_budget(
 
 
 def _ratios(estimate: Quantities, runs: Observations, evaluate: Evaluate) -> Array | None:
-    """ln of each quantity over its estimate; None where the fit fails."""
+    """ln of each quantity over its estimate; None where the fit fails, or gives what has no logarithm."""
     try:
         found = evaluate(runs)
     except WeatherError:
         return None
-    return np.log([found[name] / value for name, value in estimate.items()])
+    ratios = np.array([found[name] / value for name, value in estimate.items()])
+    return np.log(ratios) if np.all(np.isfinite(ratios) & (ratios > 0)) else None
+
+
+def _positive(estimate: Quantities) -> Quantities:
+    """The estimate, if intervals can be formed in its logarithms.
+
+    Raises:
+        DataError: a quantity is not positive.
+    """
+    for name, value in estimate.items():
+        if not (np.isfinite(value) and value > 0):
+            raise DataError(f"{name} is {value:.3g}", rule="an interval is formed in logarithms: it must be positive")
+    return estimate
 
 
 def _intervals(estimate: Quantities, low: Array, high: Array, level: float) -> dict[str, Interval]:
-    return {
-        name: Interval(value, float(value * np.exp(below)), float(value * np.exp(above)), level)
-        for (name, value), below, above in zip(estimate.items(), low, high, strict=True)
-    }
+    with np.errstate(over="ignore"):  # an endless interval is an answer: nothing is known
+        return {
+            name: Interval(value, float(value * np.exp(below)), float(value * np.exp(above)), level)
+            for (name, value), below, above in zip(estimate.items(), low, high, strict=True)
+        }

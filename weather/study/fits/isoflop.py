@@ -15,6 +15,8 @@ from weather.study.fits.laws import Array, Optimum, PowerLaw
 from weather.study.fits.observations import Indices, Observations
 
 FEWEST_SIZES = 3  # a parabola has three coefficients
+FLAT = 2.0  # standard errors of its curvature that a parabola must rise by, about 95 % for many runs
+ROUNDING = 1e-9  # of the loss
 EDGE = 0.1  # share of the range of ln N, at either end, in which a minimum is one-sided
 
 
@@ -71,7 +73,7 @@ def fit_isoflops(runs: Observations) -> IsoFlopFit:
             f"{len(found)} of {len(runs.budgets())} budgets have a minimum among their sizes",
             where=flaws,
             rule=f"two are needed, of at least {FEWEST_SIZES} sizes each",
-            fix="train sizes on both sides of the minimum",
+            fix="add budgets" if len(runs.budgets()) < 2 else "train sizes on both sides of the minimum",
         )
     flops = np.array([c for c, _ in found])
     laws = (
@@ -96,7 +98,8 @@ def _curve(runs: Observations, index: Indices) -> IsoFlopCurve:
     flops = float(np.median(runs.flops[index]))
     center = float(log_n.mean())
     coefficients: Array = np.asarray(np.polynomial.polynomial.polyfit(log_n - center, loss, 2), float)
-    if coefficients[2] <= 0:
+    rise = coefficients[2] * (np.ptp(log_n) / 2) ** 2
+    if rise <= ROUNDING * loss.min():
         return IsoFlopCurve(flops, index, coefficients, center, None, "the curve has no minimum")
     minimum = center - coefficients[1] / (2 * coefficients[2])
     # Of these runs, not of all: k depends a little on the size.
@@ -107,8 +110,20 @@ def _curve(runs: Observations, index: Indices) -> IsoFlopCurve:
     lowest, highest = log_n.min(), log_n.max()
     margin = EDGE * (highest - lowest)
     flaw = ""
-    if not lowest <= minimum <= highest:
+    if coefficients[2] < FLAT * _curvature_error(log_n - center, loss, coefficients):
+        flaw = "the curve is flat within the scatter of its runs"
+    elif not lowest <= minimum <= highest:
         flaw = f"the minimum, {optimum.parameters:.3g} parameters, lies outside the sizes"
     elif not lowest + margin <= minimum <= highest - margin:
         flaw = f"the minimum, {optimum.parameters:.3g} parameters, lies at the edge of the sizes"
     return IsoFlopCurve(flops, index, coefficients, center, optimum, flaw)
+
+
+def _curvature_error(x: Array, loss: Array, coefficients: Array) -> float:
+    """Standard error of the parabola's curvature, from its residuals; 0 where no run is to spare."""
+    free = len(x) - FEWEST_SIZES
+    if free < 1:
+        return 0.0
+    design = np.vander(x, FEWEST_SIZES, increasing=True)
+    variance = float(((loss - design @ coefficients) ** 2).sum()) / free
+    return float(np.sqrt(variance * np.linalg.inv(design.T @ design)[2, 2]))

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 
+from weather.errors import DataError
+
 Array = NDArray[np.float64]
 
 
@@ -58,6 +60,25 @@ class LossLaw:
         data = self.data_coefficient * np.asarray(samples, float) ** -self.data_exponent
         return np.asarray(self.irreducible + model + data)
 
+    def check_falls(self) -> None:
+        """Refuse a law by which more parameters, or more samples, do not help.
+
+        Raises:
+            DataError: a coefficient or an exponent of N or of D is not positive.
+        """
+        terms = {
+            "N": (self.model_coefficient, self.model_exponent, "larger and smaller models"),
+            "D": (self.data_coefficient, self.data_exponent, "longer and shorter runs"),
+        }
+        for name, (coefficient, exponent, wanted) in terms.items():
+            if not (coefficient > 0 and exponent > 0):
+                raise DataError(
+                    f"by the fitted law the loss does not fall with {name} "
+                    f"(coefficient {coefficient:.3g}, exponent {exponent:.3g})",
+                    rule="a best size exists only where more parameters and more samples both help",
+                    fix=f"add {wanted}, and look for runs that diverged, overfitted or had a poor learning rate",
+                )
+
     @property
     def parameter_exponent(self) -> float:
         """a in N_opt ~ C^a; D_opt ~ C^(1 - a)."""
@@ -69,7 +90,11 @@ class LossLaw:
         Args:
             flops: C.
             flops_per_product: k in C = k N D.
+
+        Raises:
+            DataError: the loss does not fall with N, or not with D, so that no budget has a best size.
         """
+        self.check_falls()
         alpha, beta = self.model_exponent, self.data_exponent
         balance = (alpha * self.model_coefficient / (beta * self.data_coefficient)) ** (1 / (alpha + beta))
         product = flops / flops_per_product

@@ -19,6 +19,9 @@ from weather.study.fits.laws import Array, LossLaw
 from weather.study.fits.observations import Observations
 
 DELTA = 1e-3  # of the Huber loss: a residual of 0.1 % of L is where squares end
+SMALLEST_EXPONENT = 1e-6
+LARGEST_EXPONENT = 10.0  # a term that falls faster is one run's, not a law
+SAME_LOSS = 1e-9  # relative: below, differences are rounding
 FEWEST_RUNS = 6  # one more than the law has coefficients
 # Hoffmann et al.'s grid of starts, in the scaled variables below: exponents, and shares of the terms in the loss.
 EXPONENTS = (0.05, 0.15, 0.3, 0.5, 0.8, 1.2)
@@ -48,7 +51,7 @@ def fit_huber(runs: Observations, start: LossLaw | None = None) -> ParametricFit
         start: from here only; None: from a grid.
 
     Raises:
-        DataError: too few runs, or they vary in one direction only.
+        DataError: too few runs, they vary in one direction only, or they do not determine the exponents.
     """
     check(runs)
     scale = _Scale(runs)
@@ -60,6 +63,7 @@ def fit_huber(runs: Observations, start: LossLaw | None = None) -> ParametricFit
         lambda x: _huber_objective(scale, runs, x), best.x, jac=True, method="BFGS", options={"gtol": 1e-9}
     )
     found = settled.x if settled.fun <= best.cost else best.x
+    _check_exponents(float(found[3]), float(found[4]))
     law = scale.decode(found)
     residuals = np.log(runs.loss) - np.log(law.loss(runs.parameters, runs.samples))
     return ParametricFit(law, residuals, float(_huber_objective(scale, runs, found)[0]))
@@ -69,7 +73,7 @@ def fit_projection(runs: Observations, start: LossLaw | None = None) -> Parametr
     """The least-squares fit in L, by variable projection.
 
     Raises:
-        DataError: too few runs, or they vary in one direction only.
+        DataError: too few runs, they vary in one direction only, or they do not determine the exponents.
     """
     check(runs)
 
@@ -89,11 +93,13 @@ def fit_projection(runs: Observations, start: LossLaw | None = None) -> Parametr
     begin = min(grid, key=lambda pair: coefficients(np.array(pair))[1])
     found = minimize(
         lambda x: coefficients(np.exp(x))[1],
-        np.log(begin),
+        np.log(np.clip(begin, SMALLEST_EXPONENT, LARGEST_EXPONENT)),
         method="Nelder-Mead",
+        bounds=[(np.log(SMALLEST_EXPONENT), np.log(LARGEST_EXPONENT))] * 2,
         options={"xatol": 1e-8, "fatol": 1e-12, "maxiter": 2000},
     )
     alpha, beta = np.exp(found.x)
+    _check_exponents(alpha, beta)
     (irreducible, model, data), norm = coefficients(np.array([alpha, beta]))
     law = LossLaw(
         float(irreducible), float(model * pivot_n**alpha), float(data * pivot_d**beta), float(alpha), float(beta)
@@ -101,14 +107,37 @@ def fit_projection(runs: Observations, start: LossLaw | None = None) -> Parametr
     return ParametricFit(law, np.log(runs.loss) - np.log(law.loss(runs.parameters, runs.samples)), float(norm**2))
 
 
+def _check_exponents(*exponents: float) -> None:
+    """Refuse a fit that ran away.
+
+    Raises:
+        DataError: an exponent is at or beyond the largest.
+    """
+    if max(map(abs, exponents)) > 0.999 * LARGEST_EXPONENT:
+        alpha, beta = exponents
+        raise DataError(
+            f"the runs do not determine the law: exponents {alpha:.3g} of N, {beta:.3g} of D",
+            rule=f"below {LARGEST_EXPONENT:g}, and published ones are below 1",
+            fix="add runs, and look for ones that diverged",
+        )
+
+
 def check(runs: Observations) -> None:
     """Refuse runs that cannot determine the law.
 
     Raises:
-        DataError: too few, or N and D rise and fall together.
+        DataError: too few, all of one budget or of one loss, or N and D rise and fall together.
     """
     if len(runs) < FEWEST_RUNS:
         raise DataError(f"{len(runs)} runs", rule=f"the law has 5 coefficients: {FEWEST_RUNS} runs at least")
+    if np.ptp(runs.loss) <= SAME_LOSS * runs.loss.min():
+        raise DataError("the losses of these runs are all the same", rule="a law is fitted to how they differ")
+    if len(runs.budgets()) == 1 and len(np.unique(runs.parameters)) > 1:
+        raise DataError(
+            "all runs have one budget",
+            rule="at one budget D falls as N rises, so that their effects cannot be told apart",
+            fix="add runs of another budget",
+        )
     design = np.stack([np.ones(len(runs)), np.log(runs.parameters), np.log(runs.samples)], axis=1)
     spread = np.linalg.svd(design - [0, *design[:, 1:].mean(axis=0)], compute_uv=False)
     if spread[2] < 1e-3 * spread[0]:
