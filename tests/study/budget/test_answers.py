@@ -50,7 +50,7 @@ def test_table_has_powers_of_two_and_the_most_nodes(asked: Any) -> None:
 def test_piped_table_is_plain_text(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     ask(monkeypatch, *["budget_table", "--max_nodes", "2", "--minutes_per_epoch", "30", "--time_budgets", "1,4"])
     said = capsys.readouterr().out
-    assert said.isascii() and said.splitlines()[1].split() == ["1", "30", "100%", "given", "2", "h", "2", "8", "/2"]
+    assert said.isascii() and said.splitlines()[1].split() == ["1", "30", "-", "given", "2", "h", "2", "8", "/2"]
 
 
 def training_of(line: str) -> tuple[list[str], Any]:

@@ -49,7 +49,7 @@ def budget_table(options: argparse.Namespace) -> int:
     counts = node_counts(options.min_nodes, options.max_nodes)
     request = understand(options)
     speed = request.known_speed()
-    rows, record = [], []
+    rows, cells_record, nodes_record = [], [], []
     chained = False
     for nodes in counts:
         seconds, limit = speed.seconds_per_epoch(nodes), request.limits.hours(nodes)
@@ -58,24 +58,32 @@ def budget_table(options: argparse.Namespace) -> int:
             epochs, jobs = epochs_within(hours, seconds), parts(hours, limit) if limit else None
             chained |= jobs is not None and jobs > 1
             cells.append(f"{epochs} /{jobs}" if jobs is not None and jobs > 1 else str(epochs))
-            record.append({"nodes": nodes, "hours": hours, "epochs": epochs, "jobs": jobs})
+            cells_record.append({"nodes": nodes, "hours": hours, "epochs": epochs, "jobs": jobs})
         longest = "not known" if limit is None else f"{limit:g} h"
-        efficiency = f"{speed.efficiency(nodes):.0%}"
-        rows.append([str(nodes), f"{seconds / 60:.4g}", efficiency, speed.rule(nodes), longest, *cells])
+        efficiency = speed.efficiency(nodes) if len(speed.points) > 1 else None  # one point tells nothing of it
+        rows.append(
+            [
+                str(nodes),
+                f"{seconds / 60:.4g}",
+                "-" if efficiency is None else f"{efficiency:.0%}",
+                speed.rule(nodes),
+                longest,
+                *cells,
+            ]
+        )
+        nodes_record.append(
+            {
+                "nodes": nodes,
+                "minutes_per_epoch": seconds / 60,
+                "efficiency": efficiency,
+                "speed": speed.rule(nodes),
+                "max_hours": limit,
+            }
+        )
     columns = ["nodes", "min/epoch", "efficiency", "speed", "longest job", *(f"{hours:g} h" for hours in budgets)]
     notes = [*request.notes, RULE]
     if chained:
         notes.append("'12 /3': 12 epochs, but in 3 jobs one after the other, for a single one may not last so long")
     notes.append(f"longest jobs: {request.limits.source}")
-    epochs_of = [
-        {
-            "nodes": nodes,
-            "minutes_per_epoch": speed.seconds_per_epoch(nodes) / 60,
-            "efficiency": speed.efficiency(nodes),
-            "speed": speed.rule(nodes),
-            "max_hours": request.limits.hours(nodes),
-        }
-        for nodes in counts
-    ]
-    show(Answer(columns, rows, notes, {"nodes": epochs_of, "cells": record}), options.json)
+    show(Answer(columns, rows, notes, {"nodes": nodes_record, "cells": cells_record}), options.json)
     return 0
