@@ -78,6 +78,16 @@ def test_a_curve_that_is_flat_within_its_scatter_has_no_part() -> None:
         fit_isoflops(runs(loss(1e-4)))
 
 
+def test_runs_of_any_flops_are_no_budgets() -> None:
+    """Neighbours lie close together, and so form a chain; its ends do not share a budget."""
+    random = np.random.default_rng(0)
+    flops, parameters = np.geomspace(1e14, 1e15, 100), np.exp(random.uniform(np.log(1e5), np.log(1e7), 100))
+    samples = flops / (6 * parameters)
+    observed = Observations(parameters, samples, flops, LAW.loss(parameters, samples), samples)
+    with pytest.raises(DataError, match="no one budget: their FLOPs differ by 900%"):
+        fit_isoflops(observed)
+
+
 def test_a_law_that_does_not_fall_has_no_optimum() -> None:
     for law in (LossLaw(0.5, 20.0, 0.0, 0.3, 0.28), LossLaw(0.5, 20.0, 30.0, -0.3, 0.28)):
         with pytest.raises(DataError, match="does not fall with"):

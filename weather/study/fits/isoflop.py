@@ -16,6 +16,9 @@ from weather.study.fits.observations import Indices, Observations
 
 FEWEST_SIZES = 3  # a parabola has three coefficients
 FLAT = 2.0  # standard errors of its curvature that a parabola must rise by, about 95 % for many runs
+# Most over least FLOPs of a budget: neighbours that lie close form a chain. Curves digitised from a figure reach 1.28;
+# 1.3 is about 2 % of a loss that falls as C^-0.07.
+LARGEST_SPAN = 1.3
 ROUNDING = 1e-9  # of the loss
 EDGE = 0.1  # share of the range of ln N, at either end, in which a minimum is one-sided
 
@@ -110,7 +113,10 @@ def _curve(runs: Observations, index: Indices) -> IsoFlopCurve:
     lowest, highest = log_n.min(), log_n.max()
     margin = EDGE * (highest - lowest)
     flaw = ""
-    if coefficients[2] < FLAT * _curvature_error(log_n - center, loss, coefficients):
+    span = float(runs.flops[index].max() / runs.flops[index].min())
+    if span > LARGEST_SPAN:
+        flaw = f"its runs are no one budget: their FLOPs differ by {span - 1:.0%}, and their losses with them"
+    elif coefficients[2] < FLAT * _curvature_error(log_n - center, loss, coefficients):
         flaw = "the curve is flat within the scatter of its runs"
     elif not lowest <= minimum <= highest:
         flaw = f"the minimum, {optimum.parameters:.3g} parameters, lies outside the sizes"
