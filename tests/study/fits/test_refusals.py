@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from weather.errors import DataError
-from weather.study.fits.fit import StudyFit, fit_study
+from weather.study.fits.fit import StudyFit, _compare_compute, _isoflop_exponent, fit_study
 from weather.study.fits.isoflop import fit_isoflops
 from weather.study.fits.laws import Array, LossLaw
 from weather.study.fits.observations import Observations
@@ -49,9 +49,11 @@ def test_what_no_law_describes_is_refused(loss: Loss, huber: str, projection: st
 
 
 def test_a_loss_that_rises_with_compute_is_said() -> None:
-    fit = study(runs(lambda n, d, c: 0.1 * (c / 1e14) ** 0.1 + 0.01 * np.log(n / 1e6) ** 2))
-    assert fit.isoflops is not None and fit.compute is None and "does not fall with C" in fit.refused["compute"]
-    assert "must be positive" in fit.refused["isoflop intervals"]  # all minima lie at the same size
+    observed = runs(lambda n, d, c: 0.1 * (c / 1e14) ** 0.1 + 0.01 * np.log(n / 1e6) ** 2)
+    with pytest.raises(DataError, match="does not fall with C"):
+        _compare_compute(fit_isoflops(observed))
+    with pytest.raises(DataError, match="must be positive"):  # all minima lie at the same size
+        _isoflop_exponent(observed, 0.9)
 
 
 def test_one_budget_asks_for_another() -> None:
