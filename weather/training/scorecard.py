@@ -19,6 +19,7 @@ def origin_file(scores: Path) -> Path:
 def write_scores(evaluation: Evaluation, path: Path) -> None:
     """Write ``{channel: {lead hours: {model | persistence | climatology: {rmse, mae, bias, acc}}}}``, and origin."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    origin_file(path).unlink(missing_ok=True)  # an interruption leaves scores without origin, not with another's
     path.write_text(json.dumps(scores_of(evaluation.skills), indent=1, allow_nan=False), encoding="utf-8")
     origin_file(path).write_text(json.dumps(_origin(evaluation), indent=1), encoding="utf-8")
 

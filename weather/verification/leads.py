@@ -14,7 +14,7 @@ from weather.data.loader import Samples
 from weather.errors import ConfigError, DataError
 
 HOURS = {"h": 1.0, "d": 24.0}
-WHOLE = 1e-4  # a lead may miss a whole number of the model's steps by so much, relatively: hours are written with few digits
+WHOLE = 1e-4  # by so much, relatively, a lead may miss a whole number of steps: it is written with few digits
 
 
 @dataclass(frozen=True)
