@@ -86,7 +86,10 @@ def test_a_model_of_several_states_sees_its_own_forecasts(written: WrittenArchiv
 
 
 def test_persistence_is_the_model_that_stands_still_at_every_lead(written: WrittenArchive) -> None:
-    scores = scores_of(roll_out(written, lambda states: states[:, -1], "12h,1d", dt=2))
+    skills = roll_out(written, lambda states: states[:, -1], "12h,1d", dt=2)
+    states = written.states("test").astype(np.float64)
+    np.testing.assert_allclose(skills[1].errors["model"].rmse, rmse(states[:7], states[4:]), rtol=1e-5)
+    scores = scores_of(skills)
     for by_lead in scores.values():
         assert list(by_lead) == ["12", "24"]
         for at_lead in by_lead.values():
