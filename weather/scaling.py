@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from weather.errors import command_line
-from weather.study.commands import fit, plan
+from weather.study.commands import calibrate, fit, plan
 
-COMMANDS = (plan, fit)
+COMMANDS = (plan, calibrate, fit)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -55,10 +55,10 @@ def run(options: argparse.Namespace) -> int:
     rate = options.flops_per_second
     if rate is not None and not rate > 0:
         raise ConfigError(f"--flops_per_second {rate:g}", rule="greater than 0")
-    from weather.study.design.description import read_description
     from weather.study.design.plan import plan_study
     from weather.study.design.plan_text import plan_csv, plan_json, plan_lines
     from weather.study.design.probe import probe_plan, probe_source, read_probe, with_probe, with_rate
+    from weather.study.design.study_file import read_description
     from weather.study.folder import StudyFolder
 
     description = read_description(options.study)

@@ -5,17 +5,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Discriminator, Field, Tag, field_validator, model_validator
 
-from weather.config.files import read_yaml
 from weather.config.values import Count, Positive, Real, Section, Share, Whole
-from weather.errors import ConfigError
 
 PositiveReal = Annotated[Real, Field(gt=0)]
 KINDS = ("mapping", "list", "word", "number")
@@ -36,14 +32,19 @@ def _kind(value: Any) -> str:
 
 
 class Spacing(Section):
-    """Budgets spaced evenly in ln C."""
+    """Values spaced evenly in their logarithm, such as budgets in FLOPs."""
 
     start: PositiveReal = Field(alias="from")
-    """Smallest budget in FLOPs."""
+    """Smallest."""
     end: PositiveReal = Field(alias="to")
     """Largest."""
     count: Annotated[Whole, Field(ge=2)]
     """How many, both ends included."""
+
+    def values(self) -> list[float]:
+        """Rising."""
+        ratio, last = self.end / self.start, self.count - 1
+        return [float(f"{self.start * ratio ** (step / last):.{SIGNIFICANT}g}") for step in range(last + 1)]
 
     @model_validator(mode="after")
     def _rises(self) -> Spacing:
@@ -79,6 +80,16 @@ class Family(Section):
     within: Annotated[Real, Field(gt=1)] | None = None
     """At each budget only sizes within this factor of its expected optimum (needs `expected`); null: all sizes."""
 
+    def check_widths(self, widths: Sequence[int]) -> None:
+        """Refuse widths that whole heads do not make up."""
+        for width in widths:
+            if width % self.head_dim:
+                lower = width - width % self.head_dim
+                nearest = [str(near) for near in (lower, lower + self.head_dim) if near]
+                raise ValueError(
+                    f"width {width} is no multiple of head_dim {self.head_dim}: nearest {' or '.join(nearest)}"
+                )
+
     @model_validator(mode="after")
     def _one_way(self) -> Family:
         if (self.widths is None) == (self.parameters is None):
@@ -87,13 +98,7 @@ class Family(Section):
             raise ValueError("`parameters: [from, to]` and `count` go together")
         if self.parameters is not None and self.parameters[1] <= self.parameters[0]:
             raise ValueError(f"parameters {list(self.parameters)} do not rise")
-        uneven = [width for width in self.widths or () if width % self.head_dim]
-        if uneven:
-            lower = uneven[0] - uneven[0] % self.head_dim
-            nearest = [str(width) for width in (lower, lower + self.head_dim) if width]
-            raise ValueError(
-                f"width {uneven[0]} is no multiple of head_dim {self.head_dim}: nearest {' or '.join(nearest)}"
-            )
+        self.check_widths(self.widths or ())
         if self.widths is not None and (not self.widths or len(set(self.widths)) < len(self.widths)):
             raise ValueError("`widths` is empty or holds a width twice")
         return self
@@ -158,6 +163,17 @@ class ExpectedOptimum(Section):
     """Parameters at C = 1."""
 
 
+class Calibration(Section):
+    """Short independent runs that find the peak learning rate of a few small sizes."""
+
+    widths: Annotated[list[Positive], Field(min_length=2)]
+    """Two or three small sizes, multiples of family.head_dim."""
+    budget: PositiveReal
+    """FLOPs of each run."""
+    learning_rates: Spacing
+    """Rates that are tried, evenly in their logarithm."""
+
+
 class StudyDescription(Section):
     """A compute-optimal study."""
 
@@ -179,6 +195,8 @@ class StudyDescription(Section):
     """Each run once with each; two or more tell the noise between runs."""
     schedule: Schedule
     """How the learning rate goes."""
+    calibration: Calibration | None = None
+    """What `weather.scaling calibrate` trains; null: nothing."""
     independent: bool = False
     """true: every run from its own start. false: one trunk a size and seed, from which each budget branches off."""
     placement: Placement = Placement()
@@ -211,9 +229,11 @@ class StudyDescription(Section):
         return value
 
     @model_validator(mode="after")
-    def _within_what(self) -> StudyDescription:
+    def _fits_together(self) -> StudyDescription:
         if self.family.within is not None and self.expected is None:
             raise ValueError("family.within needs `expected`: sizes near which optimum?")
+        if self.calibration is not None:
+            self.family.check_widths(self.calibration.widths)
         return self
 
     @property
@@ -223,72 +243,4 @@ class StudyDescription(Section):
 
     def budget_list(self) -> list[float]:
         """Budgets in FLOPs, rising."""
-        if not isinstance(self.budgets, Spacing):
-            return sorted(self.budgets)
-        start, ratio, last = self.budgets.start, self.budgets.end / self.budgets.start, self.budgets.count - 1
-        return [float(f"{start * ratio ** (step / last):.{SIGNIFICANT}g}") for step in range(last + 1)]
-
-
-def read_description(path: Path) -> StudyDescription:
-    """A study's YAML file, checked.
-
-    Raises:
-        ConfigError: it cannot be read, has an unknown key, or a value breaks a rule.
-    """
-    record = read_yaml(path, "study", fix="configs/studies/ holds examples")
-    if not isinstance(record, dict):
-        raise ConfigError("no study", where=path, rule="key: value, as in configs/studies/")
-    try:
-        return StudyDescription.model_validate(record)
-    except ValidationError as error:
-        raise _readable(error, path) from error
-
-
-def _readable(error: ValidationError, path: Path) -> ConfigError:
-    """The first problem of a pydantic report as one line."""
-    problems = error.errors()
-    # A misspelt key comes with a complaint that the right one is missing.
-    problem = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
-    parts = [str(part) for part in problem["loc"] if part not in KINDS]
-    key = ".".join(parts)
-    if problem["type"] == "extra_forbidden":
-        known = _keys(StudyDescription)
-        near = [name for name in known if name.rpartition(".")[2] == _nearest(parts[-1], known)]
-        beside = [name for name in near if name.rpartition(".")[0] == ".".join(parts[:-1])]
-        return ConfigError(
-            f"unknown key '{key}'",
-            where=path,
-            rule=f"nearest known: '{(beside or near)[0]}'",
-            fix="configs/studies/ explains every key",
-        )
-    if problem["type"] == "missing":
-        return ConfigError(f"'{key}' is missing", where=path, fix="configs/studies/ explains every key")
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"].startswith("union_tag"):
-        return ConfigError(f"{key} = {problem['input']!r} is of no kind that is known", where=path)
-    value = problem["input"]
-    shown = "" if isinstance(value, Mapping) else f" = {value!r}"
-    return ConfigError(f"{key or 'study'}{shown}: {message}", where=path, fix="configs/studies/ explains every key")
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    last = [each.rpartition(".")[2] for each in known]
-    return difflib.get_close_matches(name, last, n=1, cutoff=0.0)[0]
-
-
-def _keys(section: type[BaseModel], prefix: str = "") -> list[str]:
-    """All keys with their sections, as they stand in the file."""
-    keys = []
-    for name, entry in section.model_fields.items():
-        full = f"{prefix}{entry.alias or name}"
-        keys.append(full)
-        for inner in _sections(entry.annotation):
-            keys += _keys(inner, f"{full}.")
-    return keys
-
-
-def _sections(annotation: Any) -> list[type[BaseModel]]:
-    """Sections among the alternatives of a type."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [found for each in getattr(annotation, "__args__", ()) for found in _sections(each)]
+        return self.budgets.values() if isinstance(self.budgets, Spacing) else sorted(self.budgets)

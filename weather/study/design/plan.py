@@ -208,15 +208,35 @@ class _Planner:
         trunk: str | None = None,
         first_step: int = 0,
     ) -> None:
-        placement = self.description.placement
-        try:
-            config = self.folder.placed(self.base.replace(values), name)
-            config, cost = cost_run(config, ranks=self.description.ranks, device=placement.device)
-        except WeatherError as error:
-            self.impossible.append(ImpossibleRun(name, labels, str(error)))
-            return
-        run = PlannedRun(name, config, cost, labels, role, trunk, first_step, placement.num_nodes, placement.devices)
-        self.runs.append(run_flags(run, self.description))
+        found = planned_run(
+            self.base.replace(values), name, labels, self.description, self.folder, (role, trunk, first_step)
+        )
+        if isinstance(found, PlannedRun):
+            self.runs.append(found)
+        else:
+            self.impossible.append(found)
+
+
+def planned_run(
+    config: ConfigWrapper,
+    name: str,
+    labels: dict[str, Any],
+    description: StudyDescription,
+    folder: StudyFolder,
+    place: tuple[Role, str | None, int] = ("run", None, 0),
+) -> PlannedRun | ImpossibleRun:
+    """A run of the study with its cost and flags, or why it cannot be.
+
+    Args:
+        place: role, trunk, and the trunk's step that it leaves at.
+    """
+    placement = description.placement
+    try:
+        placed, cost = cost_run(folder.placed(config, name), ranks=description.ranks, device=placement.device)
+    except WeatherError as error:
+        return ImpossibleRun(name, labels, str(error))
+    run = PlannedRun(name, placed, cost, labels, *place, placement.num_nodes, placement.devices)
+    return run_flags(run, description)
 
 
 def base_config(description: StudyDescription) -> ConfigWrapper:

@@ -45,18 +45,19 @@ def family_sizes(family: Family, base: ConfigWrapper) -> list[Size]:
         base: resolved (no `auto` in the model's shape).
     """
     if family.widths is not None:
-        return [_size(family, width, base) for width in sorted(family.widths)]
+        return [size_of(family, width, base) for width in sorted(family.widths)]
     assert family.parameters is not None and family.count is not None
     start, end = family.parameters
     targets = [start * (end / start) ** (step / (family.count - 1)) for step in range(family.count)]
-    known = [_size(family, family.head_dim, base)]
+    known = [size_of(family, family.head_dim, base)]
     while known[-1].parameters < end:
-        known.append(_size(family, known[-1].width + family.head_dim, base))
+        known.append(size_of(family, known[-1].width + family.head_dim, base))
     nearest = [min(known, key=lambda size: abs(math.log(size.parameters / target))) for target in targets]
     return sorted(set(nearest), key=lambda size: size.parameters)
 
 
-def _size(family: Family, width: int, base: ConfigWrapper) -> Size:
+def size_of(family: Family, width: int, base: ConfigWrapper) -> Size:
+    """The size of one width, which head_dim divides."""
     layers = max(family.fewest_layers, round(width / family.width_per_layer))
     heads = width // family.head_dim
     shape = {"model.embed_dim": width, "model.num_layers": layers, "model.num_heads": heads}
