@@ -77,11 +77,11 @@ def test_calibrate_from_plan_to_rule(
 ) -> None:
     """States of this archive are noise: a tendency must learn to take them back, and a rate of 1 unlearns it again."""
     archive = make_archive(grid=(8, 16), files={"train": (120,), "valid": (20,), "test": (6,)})
-    rates = {"from": 1e-3, "to": 1.0, "count": 3}
+    rates = {"from": 1e-4, "to": 1.0, "count": 4}
     calibration = {"widths": [8, 16], "budget": 1e7, "learning_rates": rates}
     settings = study(archive, calibration=calibration, overrides={"model.predict": "tendency"})
     status, text = type_command("calibrate", settings)
-    assert (status, "6 of 6 runs have not ended" in text) == (0, True)
+    assert (status, "8 of 8 runs have not ended" in text) == (0, True)
     folder = StudyFolder(tmp_path / "experiments" / "one-calibration")
     for run in folder.read_plan().runs:
         config = load_config(folder.config_file(run.name), run.name)
