@@ -15,7 +15,7 @@ family: {head_dim: 16, widths: [16, 32, 64]}
 budgets: {from: 1e10, to: 1e12, count: 3}
 schedule: {learning_rate: {value: 1e-3, parameters: 1e6, exponent: -0.2}, warmup_share: 0.1}
 """
-EXAMPLES = sorted(Path("configs/studies").glob("*.yaml"))
+EXAMPLES = sorted((Path(__file__).resolve().parents[3] / "configs" / "studies").glob("*.yaml"))
 
 
 def read(tmp_path: Path, text: str) -> object:

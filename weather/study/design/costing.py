@@ -75,7 +75,8 @@ def _open_once(data_dir: str, channels: str | tuple[str | int, ...], state: tupl
 
 def _state_of(data_dir: Path) -> tuple[object, ...]:
     """Changes where a file of the archive does."""
-    found = [path.stat() for folder in ("train", "valid", "stats") for path in sorted((data_dir / folder).glob("*"))]
+    paths = [path for folder in ("train", "valid", "stats") for path in sorted((data_dir / folder).glob("*"))]
+    found = [path.stat() for path in paths if path.exists()]
     return tuple((each.st_ino, each.st_size, each.st_mtime_ns) for each in found)
 
 
