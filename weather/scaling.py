@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from weather.errors import command_line
-from weather.study.commands import channels, fit, verify
+from weather.study.commands import calibrate, channels, fit, plan, verify
 
-COMMANDS = (fit, verify, channels)
+COMMANDS = (plan, calibrate, fit, verify, channels)
 
 
 def parser() -> argparse.ArgumentParser:
