@@ -64,6 +64,7 @@ def by_run(
     draws: int = 400,
     seed: int = 0,
     next_run: tuple[str, ...] = (),
+    least_noise: float = 0.0,
 ) -> dict[str, Interval]:
     """Intervals from the scatter of the runs.
 
@@ -76,11 +77,13 @@ def by_run(
         draws: number of repeated fits.
         seed: of the random numbers.
         next_run: quantities that are the loss of one run to come, which brings noise of its own.
+        least_noise: standard deviation of ln L that is known from elsewhere, such as from repeats: the scatter about
+            the fit may be smaller by chance only.
 
     Raises:
         DataError: no run is to spare, or too many of the repeated fits fail.
     """
-    noise = noise_of(runs, fitted, coefficients)
+    noise = max(noise_of(runs, fitted, coefficients), least_noise)
     random = np.random.default_rng(seed)
     estimate = evaluate(runs)
     deviations = []
