@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from weather.errors import command_line
-from weather.study.commands import fit
+from weather.study.commands import collect, fit, predict, score
 
-COMMANDS = (fit,)
+COMMANDS = (collect, fit, predict, score)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -19,10 +19,15 @@ from weather.study.fits.isoflop import IsoFlopFit, fit_isoflops
 from weather.study.fits.laws import Array, LossLaw, RepeatedDataLaw
 from weather.study.fits.observations import Observations
 from weather.study.fits.parametric import ParametricFit, fit_huber, fit_projection
-from weather.study.fits.repeated import fit_repeated
+from weather.study.fits.repeated import (
+    LEAST,
+    MOST,
+    ONCE_COEFFICIENTS,
+    REPETITION_COEFFICIENTS,
+    fit_repeated,
+    noise_of_kinds,
+)
 
-LAW_COEFFICIENTS = 5
-REPEATED_COEFFICIENTS = LAW_COEFFICIENTS + 2
 VANISHED = 1e-12
 FITS = {"huber": fit_huber, "projection": fit_projection}
 
@@ -60,7 +65,7 @@ class RepeatedLawFit:
 
     Attributes:
         repeating: how many runs repeat their data.
-        noise: standard deviation of ln L of a run about the law.
+        noise: standard deviation of ln L, about the law, of a run that repeats its data.
         by_run, by_budget: intervals of the two constants, the law of data seen once fitted anew each time.
         flaw: a constant that the runs do not bound; empty if they bound both.
     """
@@ -115,18 +120,20 @@ def fit_study(
             refused[name] = str(error)
             return None
 
-    options = {"level": level, "draws": draws, "seed": seed, "least_noise": seed_noise}
+    options = {"level": level, "draws": draws, "seed": seed}
     isoflops = attempt("isoflops", lambda: fit_isoflops(once))
     exponent = attempt("isoflop intervals", lambda: _isoflop_exponent(once, level)) if isoflops else None
     laws: dict[str, LawFit] = {}
     for name in FITS:
-        found = attempt(name, functools.partial(_fit_law, once, name, flops, options))
+        found = attempt(name, functools.partial(_fit_law, once, name, flops, seed_noise, options))
         if found is not None:
             laws[name] = found
     compute = attempt("compute", lambda: _compare_compute(isoflops, seed_noise)) if isoflops else None
     forms = attempt("forms", lambda: compare_forms(once, seed_noise)) if laws else None
     repeats = len(once) < len(runs) and "huber" in laws
-    repeated = attempt("repeated", lambda: _fit_repeated(runs, laws["huber"].law, options)) if repeats else None
+    repeated = (
+        attempt("repeated", lambda: _fit_repeated(runs, laws["huber"].law, seed_noise, options)) if repeats else None
+    )
     return StudyFit(isoflops, exponent, laws, compute, refused, forms, repeated)
 
 
@@ -150,7 +157,9 @@ def _isoflop_exponent(runs: Observations, level: float) -> Interval:
     return by_budget(runs, lambda left: {"exponent": fit_isoflops(left).parameters.exponent}, level=level)["exponent"]
 
 
-def _fit_law(runs: Observations, method: str, flops: float | None, options: dict[str, Any]) -> LawFit:
+def _fit_law(
+    runs: Observations, method: str, flops: float | None, seed_noise: float, options: dict[str, Any]
+) -> LawFit:
     fit = FITS[method]
     found: ParametricFit = fit(runs)
     k = runs.flops_per_product
@@ -166,8 +175,8 @@ def _fit_law(runs: Observations, method: str, flops: float | None, options: dict
         return quantities
 
     fitted = found.law.loss(runs.parameters, runs.samples)
-    noise = max(noise_of(runs, fitted, LAW_COEFFICIENTS), options["least_noise"])
-    intervals = by_run(runs, fitted, LAW_COEFFICIENTS, evaluate, next_run=("next loss",), **options)
+    noise = max(noise_of(runs, fitted, ONCE_COEFFICIENTS), seed_noise)
+    intervals = by_run(runs, fitted, ONCE_COEFFICIENTS, evaluate, next_run=("next loss",), noise=noise, **options)
     wide: dict[str, Interval] | None
     try:
         wide = by_budget(runs, evaluate, level=options["level"], noise=noise, next_run=("next loss",))
@@ -186,7 +195,7 @@ def _fit_law(runs: Observations, method: str, flops: float | None, options: dict
     return LawFit(found.law, noise, kept, kept_wide, coming)
 
 
-def _fit_repeated(runs: Observations, once: LossLaw, options: dict[str, Any]) -> RepeatedLawFit:
+def _fit_repeated(runs: Observations, once: LossLaw, seed_noise: float, options: dict[str, Any]) -> RepeatedLawFit:
     found = fit_repeated(runs, once)
 
     def evaluate(drawn: Observations) -> dict[str, float]:
@@ -194,14 +203,18 @@ def _fit_repeated(runs: Observations, once: LossLaw, options: dict[str, Any]) ->
         return {"data_repetitions": law.data_repetitions, "model_excess": law.model_excess}
 
     fitted = found.law.loss(runs.parameters, runs.samples, runs.unique)
-    noise = max(noise_of(runs, fitted, REPEATED_COEFFICIENTS), options["least_noise"])
-    intervals = by_run(runs, fitted, REPEATED_COEFFICIENTS, evaluate, **options)
+    noise = noise_of_kinds(runs, fitted, seed_noise)
+    coefficients = ONCE_COEFFICIENTS + REPETITION_COEFFICIENTS
+    intervals = by_run(runs, fitted, coefficients, evaluate, noise=noise, **options)
     wide: dict[str, Interval] | None
     try:
         wide = by_budget(runs, evaluate, level=options["level"])
     except DataError:
         wide = None
-    return RepeatedLawFit(found.law, int((~runs.once).sum()), noise, intervals, wide, found.flaw)
+    loose = [name for name, interval in intervals.items() if interval.low < 2 * LEAST or interval.high > MOST / 2]
+    flaw = found.flaw or (f"the runs do not bound {' and '.join(loose)}" if loose else "")
+    repeating = int((~runs.once).sum())
+    return RepeatedLawFit(found.law, repeating, float(noise[~runs.once][0]), intervals, wide, flaw)
 
 
 def _compare_compute(isoflops: IsoFlopFit, seed_noise: float) -> Comparison:

@@ -14,11 +14,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from weather.errors import DataError, WeatherError
-from weather.study.fits.fit import FITS, LAW_COEFFICIENTS, REPEATED_COEFFICIENTS, VANISHED, seen_once
-from weather.study.fits.intervals import Interval, by_budget, by_run, noise_of
+from weather.study.fits.fit import FITS, VANISHED, seen_once
+from weather.study.fits.intervals import Interval, by_budget, by_run
 from weather.study.fits.laws import Array, LossLaw, Optimum, RepeatedDataLaw
 from weather.study.fits.observations import REPEATED, Observations
-from weather.study.fits.repeated import FEWEST_REPEATED, fit_repeated
+from weather.study.fits.repeated import (
+    FEWEST_REPEATED,
+    ONCE_COEFFICIENTS,
+    REPETITION_COEFFICIENTS,
+    fit_repeated,
+    noise_of_kinds,
+)
 
 Law = LossLaw | RepeatedDataLaw
 QUANTITIES = ("parameters", "samples", "loss")
@@ -92,6 +98,9 @@ def foretell(
     if not found:
         raise DataError("neither fit of L(N, D) is possible", where="; ".join(remarks))
     union = {name: _union([intervals[name] for intervals in found.values()]) for name in QUANTITIES}
+    for name, given in (("parameters", ahead.parameters), ("samples", ahead.samples)):
+        if given is not None:
+            union[name] = Interval(given, given, given, level)
     if ahead.unique is not None and union["samples"].estimate > ahead.unique * (1 + REPEATED) and not with_repeats:
         remarks.append(
             f"the run repeats its data ({union['samples'].estimate / ahead.unique:.3g} epochs) and no fitted runs show "
@@ -113,19 +122,28 @@ def _foretell(
         point = _point(_fit(drawn, method, law), ahead, k)
         return {name: max(value, VANISHED) for name, value in dataclasses.asdict(point).items()}
 
-    coefficients = LAW_COEFFICIENTS if isinstance(law, LossLaw) else REPEATED_COEFFICIENTS
+    coefficients = ONCE_COEFFICIENTS + (0 if isinstance(law, LossLaw) else REPETITION_COEFFICIENTS)
     fitted = _loss(law, runs.parameters, runs.samples, runs.unique)
-    noise = max(noise_of(runs, fitted, coefficients), seed_noise)
+    noise = noise_of_kinds(runs, fitted, seed_noise)
+    repeats = ahead.unique is not None and _point(law, ahead, k).samples > ahead.unique * (1 + REPEATED)
+    # Of its kind: repeated data scatter more.
+    own = float(noise.max() if repeats else noise[runs.once][0])
     intervals = by_run(
-        runs, fitted, coefficients, evaluate, level=level, draws=draws, seed=seed, next_run=("loss",), least_noise=noise
+        *(runs, fitted, coefficients, evaluate),
+        level=level,
+        draws=draws,
+        seed=seed,
+        next_run=("loss",),
+        noise=noise,
+        next_noise=own,
     )
     said = []
     try:
-        wide = by_budget(runs, evaluate, level=level, noise=noise, next_run=("loss",))
+        wide = by_budget(runs, evaluate, level=level, noise=own, next_run=("loss",))
         intervals = {name: max(intervals[name], wide[name], key=lambda i: i.high / i.low) for name in QUANTITIES}
     except DataError as error:
         said.append(f"its interval is by run only: {error}")
-    return intervals, law, noise, said
+    return intervals, law, own, said
 
 
 def _fit(runs: Observations, method: str, start: Law | None) -> Law:

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from weather.errors import DataError
+from weather.study.fits.intervals import noise_of
 from weather.study.fits.laws import Array, LossLaw, RepeatedDataLaw
 from weather.study.fits.observations import Observations
 from weather.study.fits.parametric import DELTA
@@ -20,7 +21,26 @@ from weather.study.fits.parametric import DELTA
 STARTS = (0.5, 2.0, 8.0, 32.0)
 # Beyond, a constant says no more than that a repetition is worth nothing, or as much as new data.
 LEAST, MOST = 1e-2, 1e4
+ONCE_COEFFICIENTS, REPETITION_COEFFICIENTS = 5, 2
 FEWEST_REPEATED = 4  # two more than there are constants
+
+
+def noise_of_kinds(runs: Observations, fitted: Array, least: float) -> Array:
+    """Standard deviation of ln L of each run about a fit, shape [run]: repeated data scatter more than new ones.
+
+    Args:
+        fitted: the fit's loss of each run, shape [run].
+        least: below which no scatter is believed.
+
+    Raises:
+        DataError: too few runs see their data once.
+    """
+    noise = np.empty(len(runs))
+    for kind, coefficients in ((runs.once, ONCE_COEFFICIENTS), (~runs.once, REPETITION_COEFFICIENTS)):
+        index = np.flatnonzero(kind)
+        if len(index):
+            noise[index] = max(noise_of(runs.take(index), fitted[index], coefficients), least)
+    return noise
 
 
 @dataclass(frozen=True)
@@ -57,10 +77,19 @@ def fit_repeated(runs: Observations, once: LossLaw, start: RepeatedDataLaw | Non
             rule=f"two constants of repetition need {FEWEST_REPEATED} at least",
         )
 
+    if min(once.model_coefficient, once.data_coefficient, once.model_exponent, once.data_exponent) <= 0:
+        raise DataError(
+            "a term of the law of data seen once has vanished",
+            rule="what repetition is worth is measured by what new data are worth",
+            fix="add runs that see their data once",
+        )
+
     def residuals(x: Array) -> Array:
         law = RepeatedDataLaw(once, *np.exp(x))
         return np.asarray(np.log(law.loss(runs.parameters, runs.samples, runs.unique)) - np.log(runs.loss))
 
+    if not np.isfinite(residuals(np.zeros(2))).all():
+        raise DataError("the law of data seen once says nothing finite of the runs that repeat their data")
     starts = [(d, n) for d in STARTS for n in STARTS]
     if start is not None:
         starts = [(start.data_repetitions, start.model_excess)]
@@ -78,7 +107,7 @@ def fit_repeated(runs: Observations, once: LossLaw, start: RepeatedDataLaw | Non
         for each in starts
     ]
     best = min(fits, key=lambda fit: fit.cost)
-    values = dict(zip(("R*_D", "R*_N"), np.exp(best.x).tolist(), strict=True))
+    values = dict(zip(("data_repetitions", "model_excess"), np.exp(best.x).tolist(), strict=True))
     unbounded = [name for name, value in values.items() if not 2 * LEAST < value < MOST / 2]
     flaw = f"the runs do not bound {' and '.join(unbounded)}" if unbounded else ""
     return RepeatedFit(RepeatedDataLaw(once, *values.values()), -residuals(best.x), float(best.cost), flaw)

@@ -20,6 +20,7 @@ from weather.training.schedule import learning_rate
 WARM_UP = 5  # steps after each start that say nothing of the speed: allocation, compilation, first reads
 LAST_LOGGED = 10  # training losses that are averaged: one is that of a single batch
 UNCOOLED = 0.1  # of the peak: learning rates at the end that lie so far above the schedule's have not cooled down
+WORSE = 1.1  # a loss so much above the first one has diverged; that one is of a single batch, and scatters
 Row = dict[str, Any]
 
 
@@ -66,7 +67,7 @@ def flaw(folder: Path, config: ConfigWrapper, records: RunRecords, row: Row) -> 
     if loss is None or not math.isfinite(loss):
         return "it diverged: its loss is not finite"
     first = _first_training_loss(folder, records, row.get("trunk"))
-    if first is not None and loss > first:
+    if first is not None and loss > WORSE * first:
         return f"it diverged: its loss {loss:.4g} is worse than the {first:.4g} that it began with"
     expected = records.starts[-1]["train_flops_per_sample"] * row["D"]
     if row["C"] != expected:
@@ -144,7 +145,7 @@ def _spent(config: ConfigWrapper, records: RunRecords) -> Row:
         "C": flops,
         "own_C": None if flops is None or not steps else flops // steps * own_steps,
         "seconds": seconds,
-        "own_seconds": None if seconds is None or began is None else round(seconds - began, 3),
+        "own_seconds": None if seconds is None or began is None else seconds - began,
     }
 
 
