@@ -57,7 +57,7 @@ def test_a_branch_counts_from_its_trunk(place: Path) -> None:
     assert 0 < branch["own_seconds"] < branch["seconds"]
     assert alone["own_seconds"] == alone["seconds"]
     assert branch["loss"] == alone["loss"]
-    assert branch["epochs"] == pytest.approx(64 / 26)
+    assert branch["epochs"] == pytest.approx(64 / 27)
     files = [path for path in (place / "checkpoints/alone").rglob("*") if path.is_file()]
     assert alone["storage_bytes"] == sum(path.stat().st_size for path in files) > 0
     assert {"rmse.t2m", "rmse.u10"} <= branch.keys()
