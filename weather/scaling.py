@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from weather.errors import command_line
-from weather.study.commands import calibrate, channels, fit, plan, verify
+from weather.study.commands import calibrate, channels, collect, fit, plan, predict, score, verify
 
-COMMANDS = (plan, calibrate, fit, verify, channels)
+COMMANDS = (plan, calibrate, verify, collect, fit, channels, predict, score)
 
 
 def parser() -> argparse.ArgumentParser:
