@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.study.execution.small_study import SmallStudy
-from weather.study.execution.records import Attempt, newest_checkpoint_step, read_metrics, write_attempts
+from weather.study.execution.records import Attempt, newest_checkpoint_step, process_lives, read_metrics, write_attempts
 from weather.study.execution.state import KILLED, TOO_EARLY, RunState, observe, settle
 from weather.study.planned import StudyPlan
 
@@ -97,6 +98,7 @@ def test_ends(study: SmallStudy, reason: str, step: int, state: str) -> None:
     assert at(study).state == state
     record(study, "t", train(step), stop(step, reason), {"event": "resume", "step": step})
     assert at(study, t="running").state == "running"
+    assert at(study).state == "stopped", "it was started again, and killed"
 
 
 def test_all_was_saved_but_the_run_was_killed_before_it_said_so(study: SmallStudy) -> None:
@@ -178,6 +180,17 @@ def test_a_run_that_somebody_else_trains_is_running(study: SmallStudy) -> None:
     for path in (lock, study.folder.run("t") / "metrics.jsonl"):
         os.utime(path, (time.time() - 3600,) * 2)
     assert at(study).state == "stopped", "it has been silent for long"
+
+
+def test_a_process_that_is_over_or_younger_does_not_live() -> None:
+    now = time.time()
+    assert process_lives(os.getpid(), now)
+    assert not process_lives(os.getpid(), now - 1e6), "another process had that number then"
+    assert not process_lives(NOBODY, now)
+    child = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # a zombie: it has ended, and nobody has fetched it
+    assert not process_lives(child.pid, now)
+    child.wait()
 
 
 def test_half_a_checkpoint_is_none(study: SmallStudy) -> None:
