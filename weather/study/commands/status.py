@@ -92,13 +92,18 @@ def _show(console: Any, folder: StudyFolder, plan: StudyPlan, states: dict[str, 
 
 
 def _next_command(folder: StudyFolder, states: dict[str, RunState]) -> str:
+    import socket
+
+    from weather.study.execution.records import process_lives, read_lock
     from weather.study.folder import EXPERIMENTS
 
+    lock = read_lock(folder.path)
+    if lock is not None and lock[1] == socket.gethostname() and process_lives(lock[0], lock[2]):
+        return f"nothing to do, process {lock[0]} conducts this study"
     name = folder.path.name if folder.path.parent == EXPERIMENTS else str(folder.path)
     found = {state.state for state in states.values()}
     if found <= {"finished"}:
         return f"python -m weather.scaling collect {name}"
     if found <= {"finished", "failed", "waiting"} and "failed" in found:
         return f"python -m weather.scaling start {name} --retry"
-    watched = " (if nobody conducts it already)" if found & {"running", "queued"} else ""
-    return f"python -m weather.scaling start {name}{watched}"
+    return f"python -m weather.scaling start {name}"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from weather.runtime.run_folder import METRICS_FILE
+from weather.runtime.run_folder import LOCK_FILE, METRICS_FILE
 from weather.study.folder import StudyFolder
 from weather.training.checkpoint import FINAL_NAME, MARKER
 
@@ -163,6 +163,16 @@ def newest_checkpoint_step(folder: StudyFolder, name: str) -> int:
             with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
                 steps.append(int(json.loads(marker.read_text(encoding="utf-8"))["step"]))
     return max(steps)
+
+
+def read_lock(folder: Path) -> tuple[int, str, float] | None:
+    """Process, host and time, in seconds since 1970, of the last that took the lock of a folder, if anybody has."""
+    path = folder / LOCK_FILE
+    try:
+        text = re.fullmatch(r"process (\d+) on (\S+)\s*", path.read_text(encoding="utf-8"))
+        return (int(text[1]), text[2], path.stat().st_mtime) if text else None
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def process_lives(pid: int, not_after: float) -> bool:

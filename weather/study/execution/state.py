@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import socket
 import time
 from collections.abc import Mapping
@@ -10,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from weather.runtime.run_folder import LOCK_FILE
 from weather.study.execution.records import (
     Attempt,
     Metrics,
@@ -21,6 +19,7 @@ from weather.study.execution.records import (
     newest_checkpoint_step,
     process_lives,
     read_attempts,
+    read_lock,
     read_metrics,
 )
 from weather.study.folder import StudyFolder
@@ -203,17 +202,12 @@ def _holder(folder: StudyFolder, name: str, metrics: Metrics, attempts: list[Att
     if attempts and attempts[-1].host == here and attempts[-1].pid and attempts[-1].ended is None:
         last = attempts[-1]
         if process_lives(last.pid or 0, last.started):
-            return f"process {last.pid}, of an earlier start"
-    path = folder.run(name) / LOCK_FILE
-    try:
-        written = path.stat().st_mtime
-        text = re.fullmatch(r"process (\d+) on (\S+)\s*", path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError):
+            return f"process {last.pid}"
+    lock = read_lock(folder.run(name))
+    if lock is None:
         return ""
-    if text is None:
-        return ""
-    pid, host = int(text[1]), text[2]
+    pid, host, written = lock
     if host == here:
-        return f"process {pid}, not of this study" if process_lives(pid, written) else ""
+        return f"process {pid}" if process_lives(pid, written) else ""
     silent = time.time() - max(metrics.written, written)
     return f"on {host}" if metrics.stop is None and silent < SILENT_SECONDS else ""
