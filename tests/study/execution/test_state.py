@@ -120,6 +120,14 @@ def test_a_failure_has_its_reason(study: SmallStudy) -> None:
     assert (at(study).state, at(study).reason) == ("ready", KILLED)
 
 
+def test_a_job_that_gave_up_is_a_failure(study: SmallStudy) -> None:
+    record(study, "t", train(3), stop(3, "walltime"))
+    attempt(study, "t", job="7", log="SIGUSR1, passed on\nsaved\n")
+    assert at(study).state == "stopped"
+    attempt(study, "t", job="7", log="saved\nerror: no progress: the newest checkpoint is of step 3\n")
+    assert (at(study).state, at(study).reason[:18]) == ("failed", "error: no progress")
+
+
 def test_an_old_failure_is_not_that_of_a_later_attempt(study: SmallStudy) -> None:
     record(study, "t", train(3), stop(3, "error", error="DataError: old"))
     assert at(study).reason == "DataError: old"

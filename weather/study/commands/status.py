@@ -71,7 +71,9 @@ def run(options: argparse.Namespace) -> int:
 def _states(folder: StudyFolder, plan: StudyPlan) -> dict[str, RunState]:
     """From disk, and where runs were submitted and may be in a queue, from there."""
     import shutil
+    import sys
 
+    from weather.errors import LaunchError
     from weather.study.execution.records import read_attempts
     from weather.study.execution.slurm_queue import read_queue
     from weather.study.execution.state import observe
@@ -79,7 +81,12 @@ def _states(folder: StudyFolder, plan: StudyPlan) -> dict[str, RunState]:
     last = [attempts[-1] for run in plan.runs if (attempts := read_attempts(folder, run.name))]
     if not any(attempt.job and attempt.ended is None for attempt in last) or shutil.which("squeue") is None:
         return observe(folder, plan)
-    return observe(folder, plan, {name: job.held for name, job in read_queue(folder, plan.runs).jobs.items()})
+    try:
+        queue = read_queue(folder, plan.runs)
+    except LaunchError as error:
+        print(f"warning: {error} What is queued is not known.", file=sys.stderr)
+        return observe(folder, plan)
+    return observe(folder, plan, {name: job.held for name, job in queue.jobs.items()})
 
 
 def _show(console: Any, folder: StudyFolder, plan: StudyPlan, states: dict[str, RunState]) -> None:

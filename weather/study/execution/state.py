@@ -138,6 +138,8 @@ def judge(
     reported = stop.get("error") or error_line(lines)
     if last.status == 0 and last.planned_steps == run.cost.steps:
         return "failed", f"ended at step {metrics.step} of {run.cost.steps}: the plan is of another archive; plan again"
+    if last.job is not None and lines and lines[-1].startswith("error: "):
+        return "failed", lines[-1]  # the batch script's last word, such as that another start would gain nothing
     if stop.get("reason") in RESUMABLE or last.status == 75:
         return "stopped", f"by {stop.get('reason', 'signal')}; goes on when started again"
     if stop.get("reason") in LAST_STEP_REASONS:
