@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Iterator
@@ -104,31 +105,47 @@ def prepare(config: ConfigWrapper) -> Prepared:
 
 
 def _prepare(config: ConfigWrapper) -> Prepared:
-    if config.data.data_dir == DEFAULT_DATA_DIR:
-        make_default_archive(Path(DEFAULT_DATA_DIR))
-    # Absolute, so that the run's config serves from any folder.
+    config = with_absolute_paths(config)
+    archive = open_checked(config)
+    return dataclasses.replace(prepare_on(archive, config), warnings=implausible_statistics(archive))
+
+
+def with_absolute_paths(config: ConfigWrapper) -> ConfigWrapper:
+    """The config with paths that serve from any folder."""
     paths = {"data.data_dir": config.data.data_dir, "training.checkpoint_dir": config.training.checkpoint_dir}
     if config.training.branch_from is not None:
         paths["training.branch_from"] = config.training.branch_from
-    config = config.replace({key: str(Path(path).expanduser().absolute()) for key, path in paths.items()})
+    return config.replace({key: str(Path(path).expanduser().absolute()) for key, path in paths.items()})
+
+
+def open_checked(config: ConfigWrapper) -> Archive:
+    """The archive of a config with absolute paths, made where it is the default one, after a look at some states.
+
+    Raises:
+        DataError, ConfigError: it cannot be used.
+    """
+    if Path(config.data.data_dir) == Path(DEFAULT_DATA_DIR).absolute():
+        make_default_archive(Path(DEFAULT_DATA_DIR))
     archive = open_archive(config.data, ("train", "valid"))
+    for split in archive.splits.values():
+        check_finite(archive, split, sampled_states(split, SAMPLED_STATES))
+    return archive
+
+
+def prepare_on(archive: Archive, config: ConfigWrapper) -> Prepared:
+    """What `prepare` gives, without warnings, on an archive that is open; reads nothing.
+
+    Raises:
+        DataError, ConfigError: the config cannot be used with it.
+    """
     config = resolve_model(config, archive)
     steps, dt = config.model.sequence_length, config.data.dt
     training = Samples(archive.splits["train"], archive.training_starts(config.data, steps), steps, dt)
     validation = Samples(archive.splits["valid"], archive.splits["valid"].starts(steps, dt), steps, dt)
-    for split in archive.splits.values():
-        check_finite(archive, split, sampled_states(split, SAMPLED_STATES))
     cost = model_cost(config.model)
     loss_weights(config.training, archive, int(config.model.output_channels))  # refuses unknown channels
-    return Prepared(
-        config,
-        archive,
-        training,
-        validation,
-        cost,
-        plan_run(config.training, len(training), cost.train_flops),
-        implausible_statistics(archive),
-    )
+    length = plan_run(config.training, len(training), cost.train_flops)
+    return Prepared(config, archive, training, validation, cost, length, warnings=())
 
 
 def implausible_statistics(archive: Archive) -> tuple[str, ...]:
