@@ -84,7 +84,7 @@ def _coarse_grid(grid: tuple[int, int], factor: int) -> tuple[int, int]:
 def batch(base: Base, factor: float) -> Changes:
     """The global batch; the learning rate grows with its square root, as for Adam (Malladi et al. 2022)."""
     section, samples = base.config.training, len(base.prepared.training)
-    (size,) = scaled_whole({"samples a batch": section.batch_size}, factor)
+    (size,) = scaled_whole({"batch size": section.batch_size}, factor)
     if size > samples:
         raise CannotVary(
             f"a batch of {size} exceeds the {samples} training samples",

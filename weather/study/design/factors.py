@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from weather.config.wrapper import ConfigWrapper
 from weather.errors import ConfigError, WeatherError, did_you_mean
+from weather.model.transformer import token_grid
 from weather.study.design import config_factors, machine_factors
 from weather.study.design.costing import cost_run, prepare_run
 from weather.study.design.variation import BASE, Base, CannotVary, Machine, Refusal, Variation, Variations
 from weather.study.folder import StudyFolder
-from weather.study.planned import ImpossibleRun, PlannedRun, StudyPlan
+from weather.study.planned import ImpossibleRun, PlannedRun, RunCost, StudyPlan
 
 SCALE_TYPES = (*config_factors.RULES, *machine_factors.RULES)
 REMARKS = {
@@ -36,7 +37,6 @@ def plan_factors(
     types: Sequence[str],
     factors: Sequence[float],
     machine: Machine,
-    request: dict[str, Any],
 ) -> StudyPlan:
     """Derive, check and cost all runs of a one-factor experiment; nothing is written.
 
@@ -45,22 +45,24 @@ def plan_factors(
     Args:
         config: the base.
         types: of `SCALE_TYPES`.
-        request: what the plan keeps of the question.
+        factors: of each type.
+        machine: that the base runs on.
 
     Raises:
         ConfigError: an unknown type, a factor that is no factor, or a base that cannot be trained.
         DataError: the archive cannot be used.
     """
     check_request(types, factors)
-    base_config, base_cost = cost_run(config, ranks=machine.ranks, device=machine.kind)
+    types, factors = list(dict.fromkeys(types)), list(dict.fromkeys(factors))
     if machine.num_nodes > 1 and not machine.elsewhere:
         raise ConfigError(
             f"--num_nodes {machine.num_nodes} on this machine", rule="it is one node", fix="--executor slurm"
         )
+    base_config, base_cost = cost_run(config, ranks=machine.ranks, device=machine.kind)
     base = Base(config, prepare_run(config), machine)
     runs: dict[str, PlannedRun] = {}
     impossible: list[ImpossibleRun] = []
-    for variation in _variations(base, list(dict.fromkeys(types)), list(dict.fromkeys(factors))):
+    for variation in _variations(base, types, factors):
         if isinstance(variation, Refusal):
             cause = variation.cause
             impossible.append(ImpossibleRun(variation.name, variation.labels, cause.reason, cause.nearest))
@@ -75,9 +77,6 @@ def plan_factors(
         except WeatherError as error:
             impossible.append(ImpossibleRun(variation.name, variation.labels, str(error), _nearest(variation, base)))
             continue
-        flags = list(variation.flags)
-        if derived.training.warmup_steps >= cost.steps:
-            flags.append(f"all of its {cost.steps} steps are warm-up (training.warmup_steps)")
         runs[variation.name] = PlannedRun(
             name=variation.name,
             config=folder.placed(derived, variation.name),
@@ -85,10 +84,33 @@ def plan_factors(
             labels=variation.labels,
             num_nodes=where.num_nodes,
             devices=where.devices_per_node,
-            flags=tuple(flags),
+            flags=(*variation.flags, *_flags(derived, cost)),
         )
-    remarks = [REMARKS[each].format(by=config.data.coarsen_by) for each in dict.fromkeys(types) if each in REMARKS]
-    return StudyPlan(folder.path.name, "factors", request, tuple(runs.values()), tuple(impossible), tuple(remarks))
+    remarks = tuple(REMARKS[each].format(by=config.data.coarsen_by) for each in types if each in REMARKS)
+    request = {
+        "source": config.source,
+        "types": types,
+        "factors": factors,
+        "machine": dataclasses.asdict(machine),
+        "base": base_config.to_dict(),
+    }
+    return StudyPlan(folder.path.name, "factors", request, tuple(runs.values()), tuple(impossible), remarks)
+
+
+def _flags(config: ConfigWrapper, cost: RunCost) -> Iterator[str]:
+    """What is possible, and may still not be meant."""
+    if config.training.warmup_steps >= cost.steps:
+        yield f"all of its {cost.steps} steps are warm-up (training.warmup_steps {config.training.warmup_steps})"
+    section = config.model
+    assert section.img_size != "auto"
+    tokens = token_grid(section.img_size, section.patch_size)
+    patched = (tokens[0] * section.patch_size, tokens[1] * section.patch_size)
+    if patched != section.img_size:
+        rows, columns = section.img_size
+        yield (
+            f"patches of {section.patch_size} do not divide its grid of {rows} x {columns}: the model resamples it to "
+            f"{patched[0]} x {patched[1]}"
+        )
 
 
 def check_request(types: Sequence[str], factors: Sequence[float]) -> None:

@@ -78,7 +78,9 @@ def node(base: Base, factors: Iterable[float]) -> Variations:
         try:
             (nodes,) = scaled_whole({"nodes": base.machine.num_nodes}, factor)
             if nodes > 1 and not base.machine.elsewhere:
-                raise CannotVary(f"{nodes} nodes, and this machine is one", "--executor slurm, or --scale_types devices")
+                raise CannotVary(
+                    f"{nodes} nodes, and this machine is one", "--executor slurm, or --scale_types devices"
+                )
         except CannotVary as cause:
             yield Refusal(name, labels, cause)
             continue

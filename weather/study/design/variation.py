@@ -132,6 +132,6 @@ def scaled_whole(values: dict[str, int], factor: float) -> list[int]:
     lower = math.floor(factor * unit)
     near = [f"{count / unit:.6g}" for count in (lower, lower + 1) if count >= 1]
     raise CannotVary(
-        " and ".join(f"{value} {name} x {factor:g} = {value * factor:g}" for name, value in values.items()),
+        " and ".join(f"{name} {value} x {factor:g} = {value * factor:g}" for name, value in values.items()),
         f"factor {' or '.join(near)}",
     )
