@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from weather.errors import command_line
-from weather.study.commands import fit, start, status
+from weather.study.commands import fit, run, start, status
 
-COMMANDS = (start, status, fit)
+COMMANDS = (run, start, status, fit)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -59,6 +59,7 @@ def add_parser(kinds: Any) -> None:
     )
     add("--num_nodes", type=int, default=1, metavar="M", help="nodes of the base (default: %(default)s)")
     add("--devices_per_node", type=int, default=1, metavar="N", help="ranks on each (default: %(default)s)")
+    add("--strategy", metavar="NAME", help="parallel strategy of the base and all its runs (default: the config's)")
     add("--name", metavar="STUDY", help="of the study and its folder (default: base config and types)")
     add(
         "--set",
@@ -68,7 +69,7 @@ def add_parser(kinds: Any) -> None:
         dest="overrides",
         help="override a value of the base, such as training.max_steps=200; repeatable",
     )
-    add_execution_options(arguments)
+    add_execution_options(arguments, planned=False)
     arguments.set_defaults(command=run)
 
 
@@ -91,9 +92,7 @@ def run(options: argparse.Namespace) -> int:
     machine = Machine(
         options.num_nodes, options.devices_per_node, options.device, elsewhere=options.executor == "slurm"
     )
-    plan = plan_factors(
-        folder, config, types=options.scale_types, factors=options.scale_factors, machine=machine
-    )
+    plan = plan_factors(folder, config, types=options.scale_types, factors=options.scale_factors, machine=machine)
     show(plan)
     if options.dry_run:
         print(f"dry run: would write {len(plan.runs)} config(s) and the plan to {folder.path}, and train them")
@@ -108,18 +107,15 @@ def show(plan: StudyPlan) -> None:
     """Print a plan."""
     from rich.console import Console
 
-    from weather.study.design.factor_table import impossible_table, run_table, totals
+    from weather.study.design.factor_table import flag_lines, impossible_table, run_table, totals
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=180)  # a log file has room
     console.print(run_table(plan))
-    for each in plan.runs:
-        for flag in each.flags:
-            console.print(f"{each.name}: {flag}", markup=False, highlight=False)
     if plan.impossible:
         console.print(impossible_table(plan))
-    for remark in (*plan.remarks, totals(plan)):
+    for remark in (*flag_lines(plan), *plan.remarks, totals(plan)):
         console.print(remark, markup=False, highlight=False)
 
 

@@ -68,9 +68,17 @@ def totals(plan: StudyPlan) -> str:
     """What all runs cost together."""
     flops = sum(run.own_flops for run in plan.runs)
     storage = sum(run.cost.storage_bytes or 0 for run in plan.runs)
-    return (
-        f"{len(plan.runs)} run(s), {flops:.3g} FLOPs, {_size(storage)} of checkpoints; {len(plan.impossible)} impossible"
-    )
+    total = f"{len(plan.runs)} run(s), {flops:.3g} FLOPs, {_size(storage)} of checkpoints"
+    return f"{total}; {len(plan.impossible)} impossible"
+
+
+def flag_lines(plan: StudyPlan) -> list[str]:
+    """Each flag once, with the runs that it is about."""
+    flagged: dict[str, list[str]] = {}
+    for run in plan.runs:
+        for flag in run.flags:
+            flagged.setdefault(flag, []).append(run.name)
+    return [f"{flag}: {', '.join(names)}" for flag, names in flagged.items()]
 
 
 def _described(plan: StudyPlan, run: PlannedRun) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 
 from weather.config.wrapper import ConfigWrapper
@@ -26,7 +27,7 @@ REMARKS = {
     "memory": "memory: every attention kernel x recomputation x precision; the factors play no part in it",
     "node": "node: nodes are scaled, the global batch stays",
     "devices": "devices: strong keeps the global batch, weak lets it grow with the ranks, and the learning rate with "
-    "its square root",
+    "its square root; on one machine --at_once 1 keeps other runs out of the timing",
 }
 
 
@@ -54,6 +55,10 @@ def plan_factors(
     """
     check_request(types, factors)
     types, factors = list(dict.fromkeys(types)), list(dict.fromkeys(factors))
+    if machine.num_nodes < 1 or machine.devices_per_node < 1:
+        raise ConfigError(
+            f"--num_nodes {machine.num_nodes} --devices_per_node {machine.devices_per_node}", rule="at least 1 each"
+        )
     if machine.num_nodes > 1 and not machine.elsewhere:
         raise ConfigError(
             f"--num_nodes {machine.num_nodes} on this machine", rule="it is one node", fix="--executor slurm"
@@ -139,6 +144,11 @@ def _variations(base: Base, types: list[str], factors: list[float]) -> Variation
     if 1 in factors and scales_something:
         yield Variation(BASE, {"factor": BASE, "scale": 1.0})
     for each in types:
+        if len(positive) < len(factors) and each not in ("precision", "memory"):
+            cause = CannotVary(
+                "0 is the code of a precision, and scales nothing", f"factor {min(positive, default=1):g}"
+            )
+            yield Refusal(f"{each}-x0", {"factor": each, "scale": 0.0}, cause)
         if each in config_factors.RULES:
             yield from _scaled_configs(base, each, positive)
         else:
@@ -167,7 +177,22 @@ def _scaled_configs(base: Base, kind: str, factors: list[float]) -> Iterator[Var
 
 def _nearest(variation: Variation, base: Base) -> str:
     """What could be done instead of a run that would be refused at its start, where a factor says it."""
-    if variation.labels["factor"] in ("data", "temporal"):
-        least = base.config.training.batch_size / len(base.prepared.training)
-        return f"factor {least:.2g} or more leaves a batch of samples"
-    return ""
+    kind, scale = variation.labels["factor"], variation.labels.get("scale", 1.0)
+    section, ranks = base.config.training, base.machine.ranks
+    if kind in ("data", "temporal"):
+        least = math.ceil(100 * section.batch_size / len(base.prepared.training)) / 100
+        return f"factor {least:g} or more leaves a batch of samples"
+    micro = 1 if section.micro_batch_size == "auto" else int(section.micro_batch_size)
+    if kind == "batch":
+        valid = [count * ranks * micro / section.batch_size for count in range(1, len(base.prepared.training) + 1)]
+    elif kind in ("node", "devices") and variation.labels["scaling"] == "strong":
+        step = base.machine.devices_per_node if kind == "node" else 1
+        valid = [
+            count / ranks for count in range(step, section.batch_size + 1, step) if section.batch_size % count == 0
+        ]
+    else:
+        return ""
+    lower = max((factor for factor in valid if factor < scale), default=None)
+    upper = min((factor for factor in valid if factor > scale), default=None)
+    near = [f"{factor:.6g}" for factor in (lower, upper) if factor is not None]
+    return f"factor {' or '.join(near)}" if near else ""

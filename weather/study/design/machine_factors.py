@@ -110,7 +110,7 @@ def _precision_flags(kind: str, name: str) -> tuple[str, ...]:
     if kind == "mps" and name != "fp32":
         raise CannotVary(f"mps does not train in {name}", "fp32 (factor 0)")
     if kind == "cpu" and name != "fp32":
-        return (f"{name} on a CPU tells of accuracy, not of a GPU's speed or memory",)
+        return ("16 bits on a CPU tell of accuracy, not of a GPU's speed or memory",)
     return ()
 
 
