@@ -187,7 +187,7 @@ job_state() {
 # Where requeueing is forbidden: the same job once more, to start when this one has ended.
 submit_again() {
   local options=(--nodes="$SLURM_JOB_NUM_NODES" --job-name="$SLURM_JOB_NAME" --dependency="afterany:$job")
-  local record
+  local record output
   record=$(scontrol show job --oneliner "$job")
   same() { # same OPTION VALUE [VALUES THAT MEAN NOTHING]: the option, as the job has it
     local option=$1 value=$2 nothing
@@ -217,6 +217,9 @@ submit_again() {
     same gres "$(asked TresPerNode | sed 's/gres[:/]//g')"
   fi
   [ "$(asked OverSubscribe)" != NO ] || options+=(--exclusive)
+  output=$(asked StdOut)
+  # A file that the user has named goes on; by default each job has its own.
+  [ "${output##*/}" = "$SLURM_JOB_NAME-$SLURM_JOB_ID.out" ] || same output "$output"
   sbatch --parsable "${options[@]}" "$script" "$@"
 }
 

@@ -86,12 +86,6 @@ class SmallStudy:
         self.conductors.append(process)
         return process
 
-    def conduct(self, *options: str, status: int = 0) -> str:
-        """Run it to its end; fails unless it exits with `status`."""
-        output, _ = (process := self.start(*options)).communicate(timeout=PATIENCE_SECONDS)
-        assert process.returncode == status, output
-        return output
-
     def environment(self) -> dict[str, str]:
         repository = str(Path(__file__).parents[3])
         return {**os.environ, "PYTHONPATH": repository, "TERM": "dumb", "COLUMNS": "200"}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,12 +15,14 @@ from tests.study.execution.small_study import SmallStudy, wait_until
 from weather.errors import LaunchError
 from weather.runtime.nodes import usable_cores
 from weather.study.execution.conductor import conduct, starting_order
+from weather.study.execution.contract import TrainOptions
 from weather.study.execution.local import LocalExecutor
 from weather.study.execution.records import process_lives, read_attempts
 from weather.study.execution.state import observe
 
 TWO_AT_ONCE = min(2, len(usable_cores()))
-LONG = 2000  # steps: some seconds, so that a run is met in the middle
+LONG = 1000  # steps: some seconds, so that a run is met in the middle
+ON_CPU = TrainOptions(device="cpu")
 
 
 @pytest.fixture
@@ -40,7 +42,9 @@ def trainings(study: SmallStudy, pid: int) -> dict[str, int]:
     return found
 
 
-def test_killed_in_the_middle_it_goes_on_and_finishes_everything(study: SmallStudy) -> None:
+def test_killed_in_the_middle_it_goes_on_and_finishes_everything(
+    study: SmallStudy, capsys: pytest.CaptureFixture[str]
+) -> None:
     study.add("alone", 12)
     study.add("missing", 12, data="later")
     study.add_trunk("t", LONG, {"t-early": (6, 9), "t-last": (LONG, LONG + 9)})
@@ -60,7 +64,8 @@ def test_killed_in_the_middle_it_goes_on_and_finishes_everything(study: SmallStu
     conductor.communicate()
     wait_until(lambda: not any(process_lives(pid, float("inf")) for pid in processes.values()))
     assert study.events("t", "stop")[-1]["reason"] == "signal", "its runs were asked to save"
-    output = study.conduct("--at_once", str(TWO_AT_ONCE), status=1)
+    assert conduct(study.folder, LocalExecutor(ON_CPU, TWO_AT_ONCE)) == 1
+    output = capsys.readouterr().out
     assert "missing: failed, DataError: data.data_dir" in output and "--retry" in output
     states = observe(study.folder, plan)
     assert {name: state.state for name, state in states.items()} == {
@@ -72,25 +77,32 @@ def test_killed_in_the_middle_it_goes_on_and_finishes_everything(study: SmallStu
     if TWO_AT_ONCE == 2:
         assert read_attempts(study.folder, "t-early")[0].started < read_attempts(study.folder, "t")[-1].ended
     before = {run.name: read_attempts(study.folder, run.name) for run in plan.runs}
-    assert study.conduct(status=1).count("started as process") == 0, "failed runs wait for --retry"
+    assert conduct(study.folder, LocalExecutor(ON_CPU)) == 1
+    assert "started" not in capsys.readouterr().out, "failed runs wait for --retry"
     (study.root / "later").symlink_to(study.root / "archive")
-    assert study.conduct("--retry").count("started as process") == 1
+    assert conduct(study.folder, LocalExecutor(ON_CPU), retry=True) == 0
+    assert capsys.readouterr().out.count("started as process") == 1
     assert len(read_attempts(study.folder, "missing")) == len(before.pop("missing")) + 1
     assert {name: read_attempts(study.folder, name) for name in before} == before, "nothing was trained again"
 
 
-def test_a_signal_stops_all_runs_in_good_order(study: SmallStudy) -> None:
+def test_a_signal_stops_all_runs_in_good_order(study: SmallStudy, capsys: pytest.CaptureFixture[str]) -> None:
     study.add("one", 10 * LONG)
     study.write()
-    conductor = study.start()
-    wait_until(lambda: study.steps("one"))
-    conductor.send_signal(signal.SIGINT)
-    output, _ = conductor.communicate(timeout=60)
-    assert conductor.returncode == 75, output
+
+    def interrupt() -> None:
+        wait_until(lambda: study.steps("one"))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    ctrl_c = threading.Thread(target=interrupt)
+    ctrl_c.start()
+    assert conduct(study.folder, LocalExecutor(ON_CPU)) == 75
+    ctrl_c.join()
     stop = study.events("one", "stop")[-1]
     assert stop["reason"] == "signal" and study.events("one", "checkpoint")[-1]["step"] == stop["step"]
-    assert "1 stopped" in output and "to go on: python -m weather.scaling start experiments/small" in output
-    assert json.loads(study.folder.log_file("one").with_suffix(".json").read_text())["attempts"][-1]["status"] == 75
+    output = capsys.readouterr().out
+    assert "1 stopped" in output and f"to go on: python -m weather.scaling start {study.folder.path}" in output
+    assert read_attempts(study.folder, "one")[-1].status == 75
 
 
 def test_trunks_come_first_then_the_longest(study: SmallStudy) -> None:

@@ -26,7 +26,7 @@ def add_parser(kinds: Any) -> None:
         description="A row for each run of a study: its state, step, loss, rate, time left, and why it failed or "
         "waits; then totals and the next command. The loss is that of the last evaluation; before it, in brackets, "
         "that of the last training step. Nothing is changed, and nobody who trains is disturbed.",
-        epilog="examples: python -m weather.scaling status demo; python -m weather.scaling status demo --json state.json",
+        epilog="examples: python -m weather.scaling status demo; python -m weather.scaling status demo --watch",
         allow_abbrev=False,
     )
     add_study_argument(status)

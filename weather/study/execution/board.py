@@ -70,13 +70,14 @@ class Board:
     def _picture(self, states: Mapping[str, RunState], left: float | None) -> Any:
         """The runs that matter most first, as many as the terminal has rows for."""
         from rich.console import Group
+        from rich.text import Text
 
         order = list(COLOURS)
         rows = sorted(states.values(), key=lambda state: order.index(state.state))
         fit = max(1, self.console.height - ROWS_BESIDE_TABLE)
         more = f" ({len(rows) - fit} more not shown)" if len(rows) > fit else ""
         table = state_table(f"study {self.plan.name}", rows[:fit])
-        return Group(table, totals_line(list(states.values()), left) + more)
+        return Group(table, Text(totals_line(list(states.values()), left) + more))
 
 
 def change_line(state: RunState) -> str:

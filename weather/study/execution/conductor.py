@@ -123,15 +123,18 @@ class _Session:
         waiting: set[str] = set()
         for run in self.order:
             state = states[run.name]
-            once = run.name not in self.begun or state.reason in (KILLED, TOO_EARLY)
-            if (state.state in ("ready", "stopped") and once) or (
-                state.state == "failed" and self.retry and run.name not in self.begun
-            ):
+            fresh = run.name not in self.begun
+            chained = self.executor.chains and run.trunk is not None
+            if state.state in ("ready", "stopped"):
+                wanted = fresh or state.reason in (KILLED, TOO_EARLY)
+            elif state.state == "waiting" and chained:
+                taken = any(run.trunk == other.name for other in chosen)
+                wanted = taken or states[str(run.trunk)].state in ALIVE
+                waiting |= {run.name} if wanted else set()
+            else:
+                wanted = state.state == "failed" and self.retry and fresh
+            if wanted:
                 chosen.append(run)
-            elif state.state == "waiting" and self.executor.chains and run.trunk is not None:
-                if states[run.trunk].state in ALIVE or any(run.trunk == other.name for other in chosen):
-                    chosen.append(run)
-                    waiting.add(run.name)
         return chosen, waiting
 
     def start(self, states: Mapping[str, RunState]) -> dict[str, str]:

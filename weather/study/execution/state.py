@@ -95,14 +95,14 @@ def observe(folder: StudyFolder, plan: StudyPlan, held: Mapping[str, str] | None
 def _state(
     folder: StudyFolder, run: PlannedRun, metrics: Metrics, held: Mapping[str, str] | None, trunk: RunState | None
 ) -> tuple[State, str]:
-    attempts = read_attempts(folder, run.name)
     at = (held or {}).get(run.name)
+    if at != "running" and _has_ended(run, metrics):
+        return "finished", ""
+    attempts = read_attempts(folder, run.name)
     gone = held is not None and bool(attempts) and attempts[-1].job is not None  # the queue would know its job
     holder = "" if at or gone else _holder(folder, run.name, metrics, attempts)
     if at == "running" or holder:
         return "running", holder
-    if _has_ended(run, metrics):
-        return "finished", ""
     if at == "queued":
         return "queued", ""
     step = newest_checkpoint_step(folder, run.name)
