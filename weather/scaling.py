@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from weather.errors import command_line
-from weather.study.commands import fit, run, start, status
+from weather.study.commands import calibrate, fit, plan, run, start, status
 
-COMMANDS = (run, start, status, fit)
+COMMANDS = (run, plan, calibrate, start, status, fit)
 
 
 def parser() -> argparse.ArgumentParser:

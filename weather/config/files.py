@@ -84,8 +84,11 @@ def _construct_mapping(loader: _Loader, node: yaml.Node) -> dict[Hashable, Any]:
 _Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
 
 
-def read_configs(path: Path) -> dict[str, dict[str, Any]]:
-    """All named configs of a file, merged but not yet checked.
+def read_yaml(path: Path, what: str, *, fix: str = "") -> Any:
+    """What a YAML file holds, merged but not yet checked.
+
+    Args:
+        what: kind of file, and `fix` what to do where it is missing, for the error message.
 
     Raises:
         ConfigError: the file is missing, is no YAML, or has a key twice.
@@ -93,11 +96,20 @@ def read_configs(path: Path) -> dict[str, dict[str, Any]]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the config file ({error})", where=path, fix="give it with --config") from error
+        raise ConfigError(f"cannot read the {what} ({error})", where=path, fix=fix) from error
     try:
-        configs = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or number that is none
         raise ConfigError(" ".join(str(error).split()), where=path) from error
+
+
+def read_configs(path: Path) -> dict[str, dict[str, Any]]:
+    """All named configs of a file, merged but not yet checked.
+
+    Raises:
+        ConfigError: the file is missing, is no YAML, or has a key twice.
+    """
+    configs = read_yaml(path, "config file", fix="give it with --config")
     if not isinstance(configs, dict) or not all(isinstance(value, dict) for value in configs.values()):
         raise ConfigError("the file does not hold named configs", where=path, rule="name: {section: {key: value}}")
     return {str(name): config for name, config in configs.items()}

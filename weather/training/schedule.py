@@ -7,6 +7,11 @@ import math
 from weather.config.schema import TrainingSection
 
 
+def cooldown_steps(total_steps: int, fraction: float) -> int:
+    """Steps that the cooldown of `wsd` takes; the rate has its peak in all others after warm-up."""
+    return max(1, round(fraction * total_steps))
+
+
 def learning_rate(step: int, total_steps: int, section: TrainingSection) -> float:
     """Learning rate of optimizer step `step` (from 0) in a run of `total_steps`.
 
@@ -16,7 +21,7 @@ def learning_rate(step: int, total_steps: int, section: TrainingSection) -> floa
     warmup = section.warmup_steps
     rise = (step + 1) / warmup if step < warmup else 1.0
     if section.schedule == "wsd":
-        cooldown = max(1, round(section.cooldown_fraction * total_steps))
+        cooldown = cooldown_steps(total_steps, section.cooldown_fraction)
         progress = (step - (total_steps - cooldown)) / cooldown
     else:
         progress = (step - warmup) / max(1, total_steps - warmup)

@@ -1,0 +1,90 @@
+"""``weather.scaling plan``: the runs of a compute-optimal study, checked and costed before anything starts."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from weather.errors import ConfigError
+
+EXAMPLES = """\
+examples:
+  what the study on synthetic weather would train, and what that costs:
+    python -m weather.scaling plan configs/studies/synthetic.yaml --no-write
+  plan it, with the time that it will take on this machine:
+    python -m weather.scaling plan configs/studies/synthetic.yaml --probe
+  a study for a cluster, at a rate measured there (python -m weather.bench step):
+    python -m weather.scaling plan configs/studies/era5.yaml --flops_per_second 2e13
+
+Plan again after adding larger budgets to the file: what has begun goes on, trunks grow. A change that would make a
+begun run another one is refused.
+"""
+
+
+def add_parser(kinds: Any) -> None:
+    """The subcommand's options."""
+    plan = kinds.add_parser(
+        "plan",
+        help="plan a compute-optimal study",
+        description="Turn a study's YAML file into runs: sizes x budgets x seeds, each checked and costed; write the "
+        "folder experiments/<study>/ with plan.json, plan.csv and a config for every run.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = plan.add_argument
+    add("study", type=Path, metavar="STUDY.yaml", help="description of the study, as in configs/studies/")
+    add("--experiments", type=Path, metavar="DIR", default=Path("experiments"), help="default: %(default)s")
+    rate = plan.add_mutually_exclusive_group()
+    rate.add_argument("--probe", action="store_true", help="time some real steps of each size on this device")
+    rate.add_argument("--flops_per_second", type=float, metavar="R", help="training FLOPs a second of one device")
+    add("--device", default="auto", metavar="D", help="of --probe: auto, cuda, rocm, mps or cpu (default: %(default)s)")
+    add("--json", type=Path, metavar="FILE", help="write the plan there too")
+    add("--no-write", action="store_true", help="only print; what --probe measures is kept all the same")
+    plan.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Plan, print, write.
+
+    Raises:
+        WeatherError: a description that cannot be planned, or a begun study that it contradicts.
+    """
+    rate = options.flops_per_second
+    if rate is not None and not rate > 0:
+        raise ConfigError(f"--flops_per_second {rate:g}", rule="greater than 0")
+    from weather.study.design.plan import plan_study
+    from weather.study.design.plan_text import plan_csv, plan_json, plan_lines
+    from weather.study.design.probe import probe_plan, probe_source, read_probe, with_probe, with_rate
+    from weather.study.design.study_file import read_description
+    from weather.study.folder import StudyFolder
+
+    description = read_description(options.study)
+    folder = StudyFolder(options.experiments / description.name)
+    plan = plan_study(description, folder)
+    if not plan.runs:
+        first = plan.impossible[0] if plan.impossible else None
+        raise ConfigError(
+            "no run of the study is possible",
+            where=options.study,
+            rule=f"{first.name}: {first.reason}" if first else "family.within leaves no size for any budget",
+            fix=first.nearest if first else "widen family.within, or add sizes",
+        )
+    if rate is not None:
+        plan = with_rate(plan, lambda _: rate)
+    elif options.probe:
+        plan = probe_plan(plan, folder.path, device=options.device)
+    else:
+        plan = with_probe(plan, read_probe(folder.path))
+    source = f"at {rate:.4g} FLOP/s a device" if rate is not None else probe_source(read_probe(folder.path))
+    for line in plan_lines(plan, source):
+        print(line)
+    if not options.no_write:
+        folder.write_plan(plan)
+        (folder.path / "plan.csv").write_text(plan_csv(plan), encoding="utf-8")
+        print(f"written to {folder.path}; start it: python -m weather.scaling start {folder.path}")
+    if options.json is not None:
+        options.json.write_text(json.dumps(plan_json(plan), indent=1) + "\n", encoding="utf-8")
+    return 0
