@@ -53,8 +53,10 @@ def test_devices_are_trained_and_kept(workplace: Path, capsys: pytest.CaptureFix
 def test_a_dry_run_writes_nothing(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(workplace.rglob("*"))
     types = ("--scale_types", "model", "memory", "--scale_factors", "1", "2")
-    assert scaling(*types, "--dry-run", "--name", "look") == 0
+    assert scaling(*types, "--dry-run", "--name", "look", "--json", "../plan.json") == 0
     assert sorted(workplace.rglob("*")) == before
+    written = json.loads((workplace.parent / "plan.json").read_text())
+    assert [run["name"] for run in written["runs"]][:2] == ["base", "model-x2"] and len(written["impossible"]) == 12
     output = capsys.readouterr().out
     for part in ("study 'look'", "base", "num_layers 1 -> 2", "memory-flash_attn-none-fp32", "17 run(s)", "dry run"):
         assert part in output, output

@@ -257,6 +257,13 @@ def test_a_base_or_a_request_that_cannot_be_is_refused(
         derive(tmp_path, base(archive, training=settings), *types, factors=factors, machine=machine)
 
 
+def test_runs_that_exceed_a_devices_memory_are_flagged(archive: WrittenArchive, tmp_path: Path) -> None:
+    small = Machine(device="cpu", memory_gigabytes=0.003)
+    plan = derive(tmp_path, base(archive), "model", factors=(0.5, 4.0), machine=small)
+    flagged = [run.name for run in plan.runs if any(flag.startswith("out of memory") for flag in run.flags)]
+    assert flagged == ["model-x4"]
+
+
 # --- trained ---
 
 

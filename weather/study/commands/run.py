@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weather.study.execution.options import add_execution_options, executor_from
@@ -59,7 +61,9 @@ def add_parser(kinds: Any) -> None:
     )
     add("--num_nodes", type=int, default=1, metavar="M", help="nodes of the base (default: %(default)s)")
     add("--devices_per_node", type=int, default=1, metavar="N", help="ranks on each (default: %(default)s)")
+    add("--memory_gigabytes", type=float, metavar="G", help="of one device: runs that need more are flagged")
     add("--strategy", metavar="NAME", help="parallel strategy of the base and all its runs (default: the config's)")
+    add("--json", type=Path, metavar="FILE", help="write the costed plan there too")
     add("--name", metavar="STUDY", help="of the study and its folder (default: base config and types)")
     add(
         "--set",
@@ -81,6 +85,7 @@ def run(options: argparse.Namespace) -> int:
     """
     from weather.config.files import load_config
     from weather.study.design.factors import plan_factors
+    from weather.study.design.plan_text import plan_json
     from weather.study.design.variation import Machine
     from weather.study.folder import EXPERIMENTS, StudyFolder
 
@@ -90,10 +95,16 @@ def run(options: argparse.Namespace) -> int:
     name = options.name or "-".join([options.base_config_name, *dict.fromkeys(options.scale_types)])
     folder = StudyFolder(EXPERIMENTS / _checked_name(config, name))
     machine = Machine(
-        options.num_nodes, options.devices_per_node, options.device, elsewhere=options.executor == "slurm"
+        options.num_nodes,
+        options.devices_per_node,
+        options.device,
+        options.memory_gigabytes,
+        elsewhere=options.executor == "slurm",
     )
     plan = plan_factors(folder, config, types=options.scale_types, factors=options.scale_factors, machine=machine)
     show(plan)
+    if options.json is not None:
+        options.json.write_text(json.dumps(plan_json(plan), indent=1) + "\n", encoding="utf-8")
     if options.dry_run:
         print(f"dry run: would write {len(plan.runs)} config(s) and the plan to {folder.path}, and train them")
         return 0

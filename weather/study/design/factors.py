@@ -89,7 +89,7 @@ def plan_factors(
             labels=variation.labels,
             num_nodes=where.num_nodes,
             devices=where.devices_per_node,
-            flags=(*variation.flags, *_flags(derived, cost)),
+            flags=(*variation.flags, *_flags(derived, cost, machine)),
         )
     remarks = tuple(REMARKS[each].format(by=config.data.coarsen_by) for each in types if each in REMARKS)
     request = {
@@ -102,8 +102,11 @@ def plan_factors(
     return StudyPlan(folder.path.name, "factors", request, tuple(runs.values()), tuple(impossible), remarks)
 
 
-def _flags(config: ConfigWrapper, cost: RunCost) -> Iterator[str]:
+def _flags(config: ConfigWrapper, cost: RunCost, machine: Machine) -> Iterator[str]:
     """What is possible, and may still not be meant."""
+    there, needed = machine.memory_gigabytes, cost.memory_bytes
+    if there is not None and needed is not None and needed > there * 1e9:
+        yield f"out of memory: about {needed / 1e9:.3g} GB of {there:g} GB"
     if config.training.warmup_steps >= cost.steps:
         yield f"all of its {cost.steps} steps are warm-up (training.warmup_steps {config.training.warmup_steps})"
     section = config.model

@@ -21,12 +21,14 @@ class Machine:
     Attributes:
         num_nodes, devices_per_node: nodes, and ranks on each.
         device: cuda | rocm | mps | cpu; auto: this machine's.
+        memory_gigabytes: of one device, 1e9 bytes each; None: not known.
         elsewhere: started by a batch system on nodes of its own, instead of on this machine.
     """
 
     num_nodes: int = 1
     devices_per_node: int = 1
     device: str = "auto"
+    memory_gigabytes: float | None = None
     elsewhere: bool = False
 
     @property
