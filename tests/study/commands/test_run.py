@@ -8,8 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.archives import write_archive
+from weather.config.files import load_config
 from weather.errors import ConfigError
 from weather.scaling import parser
+from weather.study.design.factors import plan_factors
+from weather.study.design.variation import Machine
+from weather.study.execution.contract import TrainOptions
+from weather.study.execution.local import LocalExecutor
+from weather.study.folder import StudyFolder
 
 CONFIG = """
 tiny:
@@ -60,3 +66,15 @@ def test_a_dry_run_writes_nothing(workplace: Path, capsys: pytest.CaptureFixture
     output = capsys.readouterr().out
     for part in ("study 'look'", "base", "num_layers 1 -> 2", "memory-flash_attn-none-fp32", "17 run(s)", "dry run"):
         assert part in output, output
+
+
+def test_a_parallel_strategy_gets_a_world_of_one_rank(workplace: Path) -> None:
+    """Without a launcher it would be refused; the base of a `devices` study is such a run."""
+    folder = StudyFolder(workplace / "experiments" / "one")
+    for strategy, end in (("ddp", "--device cpu --devices 1"), ("single", "--device cpu")):
+        config = load_config("base.yaml", "tiny", [f"training.strategy={strategy}"])
+        plan = plan_factors(folder, config, types=("devices",), factors=(1.0,), machine=Machine(device="cpu"))
+        executor = LocalExecutor(TrainOptions(device="cpu"))
+        executor.open(folder, plan.runs)
+        (line,) = executor.lines(plan.runs, ())
+        assert line.endswith(end), line
