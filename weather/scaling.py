@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from weather.errors import command_line
-from weather.study.commands import calibrate, channels, collect, fit, plan, predict, score, start, status, verify
+from weather.study.commands import calibrate, channels, collect, fit, plan, predict, run, score, start, status, verify
 
-COMMANDS = (plan, calibrate, start, status, verify, collect, fit, channels, predict, score)
+COMMANDS = (run, plan, calibrate, start, status, verify, collect, fit, channels, predict, score)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -105,6 +105,10 @@ class DataSection(Section):
     """Train on the last `5y`, `6m` or `90d` only; null: on all."""
     channels: Literal["all"] | list[str | Whole] = "all"
     """Channels by name or index, in the order given; all: as in the archive."""
+    coarsen: Positive = 1
+    """Whole factor by which latitudes and longitudes are coarsened while states are read; 1: as in the archive."""
+    coarsen_by: Literal["area_mean", "bilinear", "stride"] = "area_mean"
+    """How: the mean over each coarse cell's area, the interpolated value at its middle, or a point near that."""
     num_workers: Count = 2
     """Reader threads a rank; 0 reads in the main thread."""
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from weather.config.schema import DataSection
 from weather.data.agreement import check_agreement
+from weather.data.coarsening import Coarsening, plan_coarsening
 from weather.data.order import sample_starts, stratified_subset
 from weather.data.statistics import Statistics, read_statistics
 from weather.data.year_file import Header, read_header
@@ -38,6 +39,7 @@ class Split:
         time: [states] datetime64[s], or None.
         consecutive: [states - 1] bool.
         step_hours: the archive's time step.
+        coarsening: how its states are brought to a coarser grid; None: they stay as they are.
     """
 
     name: str
@@ -46,6 +48,12 @@ class Split:
     time: np.ndarray | None = field(compare=False)
     consecutive: np.ndarray = field(compare=False)
     step_hours: float
+    coarsening: Coarsening | None = field(default=None, compare=False)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Latitudes and longitudes of its states as they are read."""
+        return self.headers[0].grid if self.coarsening is None else self.coarsening.grid
 
     @property
     def states(self) -> int:
@@ -148,7 +156,7 @@ def open_archive(section: DataSection, splits: Sequence[str] = SPLITS) -> Archiv
 
     Raises:
         DataError: a split is missing or empty, a file is damaged, files disagree, statistics do not fit.
-        ConfigError: `data.channels` names a channel that the archive does not have.
+        ConfigError: `data.channels` names a channel that the archive does not have, or `data.coarsen` does not fit.
     """
     data_dir = Path(section.data_dir)
     if not data_dir.is_dir():
@@ -169,14 +177,16 @@ def open_archive(section: DataSection, splits: Sequence[str] = SPLITS) -> Archiv
                 rule="dt counts steps, so all splits have the same",
             )
     indices = select_channels(section.channels, first)
+    coarsening = plan_coarsening(section, first)
+    grid = first if coarsening is None else coarsening
     return Archive(
         data_dir=data_dir,
-        splits=opened,
+        splits={name: replace(split, coarsening=coarsening) for name, split in opened.items()},
         channel_indices=indices,
         channels=tuple(first.channels[i] for i in indices),
         channel_units=tuple(first.channel_units[i] for i in indices),
-        latitude=first.latitude,
-        longitude=first.longitude,
+        latitude=grid.latitude,
+        longitude=grid.longitude,
         statistics=read_statistics(data_dir, first.channels, indices),
     )
 

@@ -89,7 +89,7 @@ class BatchLoader:
         self.device = device
         self.reader = StateReader(samples.split, channels)
         self.threads = ThreadPoolExecutor(threads, thread_name_prefix="reader") if threads else None
-        shape = (batch_size, samples.sequence_length + 1, len(channels), *samples.split.headers[0].grid)
+        shape = (batch_size, samples.sequence_length + 1, len(channels), *samples.split.grid)
         ring = (2 if 4 * math.prod(shape) >= LARGE_BUFFER else RING) if threads else 1
         self._buffers = [torch.zeros(shape, pin_memory=device.type == "cuda") for _ in range(ring)]
         self._copied: list[torch.cuda.Event | None] = [None] * ring
@@ -207,7 +207,8 @@ def check_finite(archive: Archive, split: Split, states: Iterable[int]) -> None:
             if not np.isfinite(fields).all():
                 _, channel, row, column = (int(i[0]) for i in np.nonzero(~np.isfinite(fields)))
                 raise DataError(
-                    f"{fields[0, channel, row, column]} in channel '{archive.channels[channel]}' at [{row}, {column}], "
+                    f"{fields[0, channel, row, column]} in channel '{archive.channels[channel]}' at [{row}, {column}]"
+                    f"{' of the coarsened grid' if split.coarsening else ''}, "
                     f"one of {int((~np.isfinite(fields)).sum())} values of this state that are not finite",
                     where=split.describe(int(state)),
                     rule="fields are finite numbers",

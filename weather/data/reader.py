@@ -34,6 +34,7 @@ class StateReader:
         self.channels = np.asarray(channels, np.int64)
         self._files: dict[int, _DirectFile | _LibraryFile] = {}
         self._lock = threading.Lock()
+        self._whole = threading.local()
 
     def read(self, states: np.ndarray, out: np.ndarray) -> None:
         """Fill `out` [len(states), C, lat, lon] float32 with the given states of the split, in physical units.
@@ -41,6 +42,19 @@ class StateReader:
         Raises:
             DataError: a state cannot be read; names file, dataset and index.
         """
+        if self.split.coarsening is None:
+            self._read(states, out)
+            return
+        # One state at a time, into memory that each thread keeps: a whole sample of a fine grid may be gigabytes.
+        whole: np.ndarray | None = getattr(self._whole, "state", None)
+        if whole is None:
+            whole = np.empty((1, len(self.channels), *self.split.headers[0].grid), np.float32)
+            self._whole.state = whole
+        for state, coarse in zip(states[:, None], out, strict=True):
+            self._read(state, whole)
+            self.split.coarsening.apply(whole[0], coarse)
+
+    def _read(self, states: np.ndarray, out: np.ndarray) -> None:
         files = np.searchsorted(self.split.first_states, states, side="right") - 1
         indices = states - self.split.first_states[files]
         bounds = [0, *(np.flatnonzero(np.diff(files)) + 1).tolist(), len(states)]

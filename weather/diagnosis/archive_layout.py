@@ -118,7 +118,7 @@ def sample_rate(
         DataError: the file has no sample, or cannot be read.
     """
     samples = Samples(split, split.starts(sequence_length, dt), sequence_length, dt)
-    out = np.empty((sequence_length + 1, len(channels), *split.headers[0].grid), np.float32)
+    out = np.empty((sequence_length + 1, len(channels), *split.grid), np.float32)
     reader = StateReader(split, channels)
     reader.read(samples.states(0), out)  # opens the file
     order = generator.permutation(len(samples))[:MOST_SAMPLES]

@@ -34,7 +34,7 @@ IDENTITY = (
     *(f"model.{key}" for key in ("embed_dim", "num_layers", "num_heads", "mlp_ratio", "patch_size", "img_size")),
     *(f"model.{key}" for key in ("input_channels", "output_channels", "sequence_length", "qkv_bias", "qk_norm")),
     *(f"model.{key}" for key in ("predict", "periodic_longitude")),
-    *(f"data.{key}" for key in ("dt", "data_subset", "temporal_coverage", "channels")),
+    *(f"data.{key}" for key in ("dt", "data_subset", "temporal_coverage", "channels", "coarsen", "coarsen_by")),
     *(f"training.{key}" for key in ("batch_size", "seed")),
 )
 
@@ -189,7 +189,8 @@ def resolve_model(config: ConfigWrapper, archive: Archive) -> ConfigWrapper:
         asked = getattr(model, key)
         if asked != "auto" and (list(asked) if key == "img_size" else asked) != value:
             raise ConfigError(
-                f"model.{key} = {list(asked) if key == 'img_size' else asked}, but the archive has {value}",
+                f"model.{key} = {list(asked) if key == 'img_size' else asked}, but the archive has {value}"
+                + (f" (data.coarsen = {config.data.coarsen})" if config.data.coarsen > 1 else ""),
                 where=archive.data_dir,
                 fix=f"set model.{key}=auto"
                 + (f", or choose {asked} of the channels with data.channels" if key == "input_channels" else ""),

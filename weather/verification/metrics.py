@@ -9,30 +9,19 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from weather.data.grid import latitude_edges
 from weather.runtime.collectives import sum_over_ranks
 
 
 def area_weights(latitude: np.ndarray) -> np.ndarray:
     """Weight [lat] of each latitude row by the area of its cells, with mean 1.
 
-    Cells end midway between rows, and the area is the difference of the sines of their edges (WeatherBench 2). The
-    outermost cells of a global grid end at the pole, be there a row on it or not; those of a region end half a step
-    out. Works either way round.
+    The area is the difference of the sines of a cell's edges (WeatherBench 2).
     """
     if len(latitude) == 1:
         return np.ones(1)
-    middle = (latitude[1:] + latitude[:-1]) / 2
-    first, last = (_outer_edge(end, inner) for end, inner in ((latitude[0], latitude[1]), (latitude[-1], latitude[-2])))
-    edges = np.concatenate([[first], middle, [last]])
-    area = np.abs(np.diff(np.sin(np.deg2rad(edges))))
+    area = np.abs(np.diff(np.sin(np.deg2rad(latitude_edges(latitude)))))
     return area / area.mean()
-
-
-def _outer_edge(end: float, inner: float) -> float:
-    step = end - inner
-    if 90.0 - abs(end) < abs(step) and np.sign(end) == np.sign(step):
-        return float(90.0 * np.sign(step))
-    return float(np.clip(end + step / 2, -90.0, 90.0))
 
 
 class ErrorSums:

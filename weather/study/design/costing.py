@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from pathlib import Path
 
 import torch
@@ -18,6 +19,8 @@ from weather.training.budget import RunLength, due
 from weather.training.preparation import Prepared, open_checked, prepare_on, with_absolute_paths
 
 ARCHIVES = 16  # that stay open at once
+#: Of the data section: what decides how an archive is opened, and not which of its samples are used.
+OPENING_KEYS = ("data_dir", "channels", "coarsen", "coarsen_by")
 
 
 def cost_run(config: ConfigWrapper, *, ranks: int = 1, device: str = "auto") -> tuple[ConfigWrapper, RunCost]:
@@ -62,15 +65,14 @@ def prepare_run(config: ConfigWrapper) -> Prepared:
         WeatherError: the archive or the config cannot be used.
     """
     config = with_absolute_paths(config)
-    channels = config.data.channels
-    key = (config.data.data_dir, channels if isinstance(channels, str) else tuple(channels))
-    return prepare_on(_open_once(*key, _state_of(Path(config.data.data_dir))), config)
+    section = config.data.model_dump_json(include={*OPENING_KEYS})
+    return prepare_on(_open_once(section, _state_of(Path(config.data.data_dir))), config)
 
 
 @functools.lru_cache(maxsize=ARCHIVES)
-def _open_once(data_dir: str, channels: str | tuple[str | int, ...], state: tuple[object, ...]) -> Archive:
-    selected = channels if isinstance(channels, str) else list(channels)
-    return open_checked(ConfigWrapper({"data": {"data_dir": data_dir, "channels": selected}}))
+def _open_once(section: str, state: tuple[object, ...]) -> Archive:
+    """The archive of a data section, as JSON, that has `OPENING_KEYS` only."""
+    return open_checked(ConfigWrapper({"data": json.loads(section)}))
 
 
 def _state_of(data_dir: Path) -> tuple[object, ...]:

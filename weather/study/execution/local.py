@@ -129,7 +129,9 @@ class LocalExecutor:
     def _command(self, run: PlannedRun) -> list[str]:
         ranks = self.options.ranks(run)
         config = ["--config", str(self.folder.config_file(run.name)), "--config_name", run.name]
-        devices = ["--devices", str(ranks)] if ranks > 1 else []
+        parallel = (self.options.strategy or run.config.training.strategy) != "single"
+        # A parallel strategy runs in a world of ranks, be it of one.
+        devices = ["--devices", str(ranks)] if parallel else []
         return [sys.executable, "-m", "weather.train", *config, *self.options.words(), *devices]
 
     def _variables(self, run: PlannedRun, share: Share) -> dict[str, str]:

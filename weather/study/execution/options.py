@@ -13,8 +13,13 @@ if TYPE_CHECKING:
     from weather.study.execution.contract import Executor
 
 
-def add_execution_options(parser: argparse.ArgumentParser) -> None:
-    """Add what `executor_from` reads, and --retry, --dry-run and --no-wait."""
+def add_execution_options(parser: argparse.ArgumentParser, *, planned: bool = True) -> None:
+    """Add what `executor_from` reads, and --retry, --dry-run and --no-wait.
+
+    Args:
+        planned: whether the runs have a plan already, whose ranks and strategy may be replaced; else the command that
+            plans them has a --strategy of its own.
+    """
     group = parser.add_argument_group("execution")
     add = group.add_argument
     add("--executor", choices=("local", "slurm"), default="local", help="where runs are trained (default: %(default)s)")
@@ -24,8 +29,11 @@ def add_execution_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="local: runs at a time, on equal shares of cores and GPUs (default: one a GPU, or one a core, 8 at most)",
     )
-    add("--devices", type=int, metavar="D", help="ranks of each run on each node (default: as planned)")
-    add("--strategy", metavar="NAME", help="parallel strategy of each run (default: its config's)")
+    if planned:
+        add("--devices", type=int, metavar="D", help="ranks of each run on each node (default: as planned)")
+        add("--strategy", metavar="NAME", help="parallel strategy of each run (default: its config's)")
+    else:
+        parser.set_defaults(devices=None)
     add("--device", default="auto", metavar="D", help="auto, cuda, rocm, mps or cpu (default: %(default)s)")
     add("--retry", action="store_true", help="start failed runs again")
     add("--dry-run", action="store_true", help="print the commands that would be given, and end")
