@@ -1,13 +1,14 @@
-"""Scaling studies: ``python -m weather.scaling fit runs.csv`` fits scaling laws to a table of runs."""
+"""Scaling studies: ``python -m weather.scaling fit runs.csv`` fits scaling laws to a table of runs, ``report STUDY``
+shows all of a study on one page."""
 
 from __future__ import annotations
 
 import argparse
 
 from weather.errors import command_line
-from weather.study.commands import fit
+from weather.study.commands import fit, report
 
-COMMANDS = (fit,)
+COMMANDS = (fit, report)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,0 +1,108 @@
+"""How all figures look, and how they become bytes: colours that the colour-blind tell apart, no display, no clock."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+from weather.errors import ConfigError
+
+#: Okabe & Ito 2008, "Color Universal Design", without the yellow, which white paper swallows.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+QUIET = "#6b7280"
+SETTINGS: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e5e7eb",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "axes.edgecolor": "#4b5563",
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "lines.linewidth": 1.5,
+    "svg.hashsalt": "weather",  # the same figure gives the same bytes
+}
+DOTS_PER_INCH = 130
+LARGEST_SVG = 400_000  # bytes; a figure with more lines and points is shown as PNG
+
+
+def new_figure(rows: int, columns: int, *, width: float = 9.0, height: float = 4.2) -> tuple[Figure, np.ndarray]:
+    """A figure [inches] and its axes, shape [rows, columns].
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise ConfigError(
+            "the report needs matplotlib", rule="it is part of the extra 'study'", fix="pip install 'weather[study]'"
+        ) from error
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(SETTINGS):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False)
+    return figure, axes
+
+
+def graded(number: int) -> list[Any]:
+    """Colours for what rises, such as budgets: a part of viridis that white paper leaves visible."""
+    import matplotlib
+
+    return [matplotlib.colormaps["viridis"](x) for x in np.linspace(0.0, 0.85, max(number, 1))]
+
+
+def plain_ticks(axis: Axes, which: str) -> None:
+    """Tick labels such as 0.3 and 2 instead of powers of ten, for a logarithmic axis over less than two decades."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    ticks = axis.xaxis if which == "x" else axis.yaxis
+    low, high = axis.get_xlim() if which == "x" else axis.get_ylim()
+    if high / low < 100:
+        subdivisions = (1.0, 1.2, 1.4, 1.7, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0) if high / low < 4 else (1.0, 2.0, 5.0)
+        if high / low < 1.3:
+            ticks.set_major_locator(_rising_locator())
+        else:
+            ticks.set_major_locator(LogLocator(subs=subdivisions))
+        ticks.set_major_formatter(StrMethodFormatter("{x:g}"))
+        ticks.set_minor_formatter(NullFormatter())
+
+
+def _rising_locator() -> Any:
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(nbins=6)
+
+
+def png(figure: Figure) -> bytes:
+    """For the folder."""
+    return _saved(figure, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+
+
+def embedded(figure: Figure) -> tuple[str, bytes]:
+    """(media type, bytes) for the page: sharp at every size where that is not too large."""
+    vector = _saved(figure, format="svg", metadata={"Date": None, "Creator": None})
+    return ("image/svg+xml", vector) if len(vector) <= LARGEST_SVG else ("image/png", png(figure))
+
+
+def _saved(figure: Figure, **options: Any) -> bytes:
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure)
+    file = io.BytesIO()
+    with matplotlib.rc_context(SETTINGS):
+        figure.savefig(file, **options)
+    return file.getvalue()

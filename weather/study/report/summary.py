@@ -1,0 +1,134 @@
+"""The report in a few plain sentences: what was fitted, what it predicts, what the data cannot tell, what is flagged."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from weather.study.fits.intervals import Interval
+from weather.study.report.analysis import METHOD, Analysis
+from weather.study.report.material import Material
+from weather.study.report.numbers import between, count, number, power, share
+from weather.study.results.text import METHODS, SYMBOLS
+
+VAGUE = 3.0  # an interval whose ends differ by more says little of a coefficient
+MOST_FLAGS = 12
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Sentences under four headings."""
+
+    fitted: tuple[str, ...]
+    predicts: tuple[str, ...]
+    cannot_tell: tuple[str, ...]
+    flagged: tuple[str, ...]
+
+
+def summarise(material: Material, analysis: Analysis | None, refused: str) -> Summary:
+    """The sentences.
+
+    Args:
+        analysis: None where nothing could be fitted, or nothing was meant to be.
+        refused: why not; empty for studies without laws.
+    """
+    states = Counter(row.status for row in material.rows) or Counter({"planned": len(material.plan.runs)})
+    planned = len(material.plan.runs)
+    said = ", ".join(f"{number_} {state}" for state, number_ in states.most_common())
+    fitted = [f"The study has {planned} planned runs; by state: {said}."]
+    predicts: list[str] = []
+    cannot: list[str] = [f"No law is fitted: {refused}"] if refused else []
+    if analysis is not None:
+        fitted += _fitted(analysis)
+        predicts += _predicts(analysis)
+        cannot += _cannot_tell(analysis)
+    return Summary(tuple(fitted), tuple(predicts), tuple(cannot), tuple(_flagged(material, analysis)))
+
+
+def _fitted(analysis: Analysis) -> list[str]:
+    runs = analysis.runs.runs
+    sizes = f"{count(runs.parameters.min())} to {count(runs.parameters.max())} parameters"
+    said = [
+        f"{len(runs)} runs of {sizes} and {len(runs.budgets())} budgets, {power(runs.flops.min())} to "
+        f"{power(runs.flops.max())} FLOPs, are fitted."
+    ]
+    isoflops, exponent = analysis.fit.isoflops, analysis.fit.isoflop_exponent
+    if isoflops is not None:
+        held = f" ({between(exponent)}, {exponent.level:.0%} by budget)" if exponent else ""
+        good = sum(not curve.flaw for curve in isoflops.curves)
+        said.append(
+            f"{good} of {len(isoflops.curves)} IsoFLOP curves have their minimum inside the sizes; through these the best "
+            f"size grows as C to the power {number(isoflops.parameters.exponent, 3)}{held}."
+        )
+    if analysis.law is not None:
+        law, fit = analysis.law, analysis.fit.laws[METHOD]
+        said.append(
+            f"L(N, D) = {number(law.irreducible, 3)} + {number(law.model_coefficient, 3)} / N^"
+            f"{number(law.model_exponent, 3)} + {number(law.data_coefficient, 3)} / D^{number(law.data_exponent, 3)}; "
+            f"a run lies {share(fit.noise)} about it."
+        )
+    return said
+
+
+def _predicts(analysis: Analysis) -> list[str]:
+    law = analysis.fit.laws.get(METHOD)
+    if law is None or law.next_run is None:
+        return []
+    run = law.next_run
+    times = run.flops / float(analysis.runs.runs.flops.max())
+    return [
+        f"For {power(run.flops)} FLOPs, {number(times, 3)} times the largest budget, the law advises "
+        f"{count(run.parameters.estimate)} parameters ({count(run.parameters.low)} to {count(run.parameters.high)}) and "
+        f"{count(run.samples.estimate)} samples ({count(run.samples.low)} to {count(run.samples.high)}), and foretells "
+        f"a loss of {number(run.loss.estimate)} ({between(run.loss, 4)}, {run.loss.level:.0%}).",
+        "Registered before the run, such a prediction is evidence; made after it, it is not.",
+    ]
+
+
+def _cannot_tell(analysis: Analysis) -> list[str]:
+    said = []
+    if analysis.fit.compute is not None and "cannot tell" in analysis.fit.compute.verdict:
+        said.append(f"Whether the loss at the optimum has an irreducible part: {analysis.fit.compute.verdict}.")
+    for method, fit in analysis.fit.laws.items():
+        vague = [
+            f"{SYMBOLS[name]} ({between(interval)})"
+            for name, interval in (fit.by_budget or fit.by_run).items()
+            if _is_vague(interval)
+        ]
+        if vague:
+            said.append(
+                f"By {METHODS[method]}, the data hardly bound {', '.join(vague)}; what is extrapolated hangs on them."
+            )
+    said += [f"Not fitted: {what}: {reason}" for what, reason in analysis.fit.refused.items()]
+    if len(analysis.fit.laws) == 2:
+        first, second = ((fit.by_budget or fit.by_run)["parameter_exponent"] for fit in analysis.fit.laws.values())
+        if first.high < second.low or second.high < first.low:
+            said.append(
+                f"The two fits of L(N, D) disagree on how size should grow: C to the power {between(first)} or "
+                f"{between(second)}."
+            )
+    return said
+
+
+def _is_vague(interval: Interval) -> bool:
+    return interval.low <= 0 or interval.high / interval.low > VAGUE
+
+
+def _flagged(material: Material, analysis: Analysis | None) -> list[str]:
+    said = list(material.plan.remarks)
+    flags = Counter(flag for run in material.plan.runs for flag in run.flags)
+    said += [f"{flag} ({number_} of {len(material.plan.runs)} runs)" for flag, number_ in flags.most_common()]
+    failed = [row for row in material.rows if row.status == "failed"]
+    if failed:
+        reasons = Counter(row.text("reason") or "no reason given" for row in failed)
+        said.append(f"{len(failed)} failed: " + "; ".join(f"{reason} ({n})" for reason, n in reasons.most_common(4)))
+    if material.plan.impossible:
+        said.append(f"{len(material.plan.impossible)} that were asked for are impossible")
+    if analysis is not None:
+        said += analysis.runs.remarks
+        left_out = Counter(reason for _, reason in analysis.runs.left_out)
+        said += [f"{n} left out of the fits: {reason}" for reason, n in left_out.most_common()]
+        if analysis.fit.isoflops is not None:
+            said += [f"At {power(c.flops)} FLOPs {c.flaw}" for c in analysis.fit.isoflops.curves if c.flaw]
+    kept = said[:MOST_FLAGS]
+    return [*kept, f"and {len(said) - MOST_FLAGS} more, in the parts below"] if len(said) > MOST_FLAGS else kept
