@@ -87,9 +87,7 @@ def factor_study(path: Path, *, seed: int = 0) -> tuple[StudyFolder, list[dict[s
                 speed = each.row["samples_per_second"] * world**0.9
                 each.row.update(world_size=world, samples_per_second=speed, own_seconds=400 * BATCH / speed)
             made.append(each)
-    impossible = (
-        ImpossibleRun("model-8", {"factor": "model", "scale": 8.0}, "needs 90 GB of 64 GB", "a scale of 4"),
-    )
+    impossible = (ImpossibleRun("model-8", {"factor": "model", "scale": 8.0}, "needs 90 GB of 64 GB", "a scale of 4"),)
     plan = StudyPlan(path.name, "factors", {"base": "base"}, tuple(each.run for each in made), impossible)
     folder.write_plan(plan)
     for each in made:
@@ -162,8 +160,12 @@ def write_run(folder: StudyFolder, run: PlannedRun, final_loss: float, *, upto: 
         lines.append({"event": "validation", "step": shown[-1], "loss": final_loss})
         lines.append({"event": "stop", "step": shown[-1], "reason": "flops_budget"})
     (path / "metrics.jsonl").write_text("".join(json_line(line) + "\n" for line in lines))
-    environment = {"commit": COMMIT, "python": "3.11", "packages": {"torch": "2.6.0", "numpy": "2.0.0"},
-                   "device": {"kind": "cpu", "name": "cpu"}, "command": ["weather/train.py", "--config_name", run.name]}  # fmt: skip
+    environment = {
+        "commit": COMMIT,
+        "packages": {"torch": "2.6.0"},
+        "device": {"kind": "cpu"},
+        "command": ["train.py", "--config_name", run.name],
+    }
     (path / "environment.json").write_text(json.dumps(environment))
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from weather.errors import WeatherError
+from weather.errors import DataError, WeatherError
 from weather.study.fits.comparison import BackTest, back_test
 from weather.study.fits.compute import ComputeFit, fit_compute
 from weather.study.fits.fit import FITS, LAW_COEFFICIENTS, LEFT_OUT, StudyFit, fit_study
@@ -59,17 +60,20 @@ class Analysis:
     compute: dict[str, ComputeFit]
 
 
-def analyse(table: Path, *, flops: float | None, level: float, draws: int, seed: int) -> Analysis:
+def analyse(
+    table: Path, *, trunks: Collection[str], flops: float | None, level: float, draws: int, seed: int
+) -> Analysis:
     """Fit all laws to a table of runs.
 
     Args:
+        trunks: names of runs that are fitted nowhere.
         flops: budget of the run to predict; None: AHEAD times the largest that was trained.
         level, draws, seed: as in `fit_study`.
 
     Raises:
         DataError: the table has no run to fit.
     """
-    runs = _seen_once(read_table(table))
+    runs = _comparable(read_table(table), trunks)
     ahead = flops or AHEAD * float(runs.runs.flops.max())
     fit = fit_study(runs.runs, flops=ahead, level=level, draws=draws, seed=seed)
     law = fit.laws[METHOD].law if METHOD in fit.laws else None
@@ -77,10 +81,13 @@ def analyse(table: Path, *, flops: float | None, level: float, draws: int, seed:
     return Analysis(runs, fit, level, ahead, law, curves, optima, _back_tests(runs.runs), _compute(fit))
 
 
-def _seen_once(table: Table) -> Table:
-    """The runs to which the laws of data seen once are fitted."""
-    once = np.flatnonzero(table.runs.samples <= table.runs.unique * (1 + REPEATED))
-    return dataclasses.replace(table, runs=table.runs.take(once), names=tuple(table.names[i] for i in once))
+def _comparable(table: Table, trunks: Collection[str]) -> Table:
+    """The table without trunks, whose rate has not come down, and without data that repeat."""
+    once = table.runs.samples <= table.runs.unique * (1 + REPEATED)
+    kept = np.flatnonzero(once & np.array([name not in trunks for name in table.names]))
+    if not kept.size:
+        raise DataError("no run but trunks was trained to its end")
+    return dataclasses.replace(table, runs=table.runs.take(kept), names=tuple(table.names[i] for i in kept))
 
 
 def _bands(
@@ -94,7 +101,7 @@ def _bands(
 
     def evaluate(drawn: Observations) -> dict[str, float]:
         found = FITS[METHOD](drawn, law).law
-        values = {}
+        values = dict[str, float]()
         for budget, (c, n) in enumerate(zip(flops, sizes, strict=True)):
             loss = found.loss(n, c / (k * n))
             values |= {f"budget {budget} {point}": float(value) for point, value in enumerate(loss)}

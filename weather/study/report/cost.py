@@ -8,7 +8,7 @@ from weather.study.planned import StudyPlan
 from weather.study.report.material import Material, Row
 from weather.study.report.numbers import count, number, power, share
 from weather.study.report.parts import Column, Drawing, Part, Sheet
-from weather.study.report.style import COLOURS, MARKERS, graded, new_figure, plain_ticks
+from weather.study.report.style import COLOURS, MARKERS, graded, new_figure, plain_ticks, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +33,9 @@ def cost_part(material: Material) -> Part:
     rows = [row for row in material.finished() if row.positive("loss")]
     if not rows:
         command = f"python -m weather.scaling run {material.study}"
-        return Part(anchor, title, missing=f"No run has finished with a loss yet; this goes on with them: {command}")
+        return Part(
+            anchor, title, missing="No run has finished with a loss yet; this goes on with them:", command=command
+        )
     caption = (
         "Validation loss against what each run spent itself, coloured by size (dark: small). A branch counts without "
         "the trunk below it; lower left is better."
@@ -44,13 +46,12 @@ def cost_part(material: Material) -> Part:
         caption,
         f"Validation loss of {len(rows)} runs against their FLOPs, seconds and node-hours.",
         ("run", "parameters", "loss", "own_flops", "own_seconds", "node_hours"),
-        tuple(
-            (row.name, row.number("N"), row.number("loss"), *(value(row) for _, value in PANELS)) for row in rows
-        ),
+        tuple((row.name, row.number("N"), row.number("loss"), *(value(row) for _, value in PANELS)) for row in rows),
     )
     return Part(anchor, title, drawings=(drawing,))
 
 
+@styled
 def _figure(rows: list[Row]) -> Figure:
     figure, axes = new_figure(1, 3, height=3.6)
     sizes = sorted({row.number("N") or 0.0 for row in rows})
@@ -122,7 +123,9 @@ def generalisation_part(material: Material) -> Part:
     rows = [row for row in material.finished() if row.positive("loss") and row.positive("training_loss")]
     if not rows:
         command = f"python -m weather.scaling run {material.study}"
-        return Part(anchor, title, missing=f"No finished run has both losses yet; this goes on with them: {command}")
+        return Part(
+            anchor, title, missing="No finished run has both losses yet; this goes on with them:", command=command
+        )
     gaps = [(row, (row.number("loss") or 0.0) / (row.number("training_loss") or 1.0) - 1) for row in rows]
     widest, gap = max(gaps, key=lambda pair: pair[1])
     caption = (
@@ -138,13 +141,13 @@ def generalisation_part(material: Material) -> Part:
         f"Training and validation loss of {len(rows)} runs over model size.",
         ("run", "parameters", "epochs", "training_loss", "loss", "gap"),
         tuple(
-            (row.name, *(row.number(key) for key in ("N", "epochs", "training_loss", "loss")), gap)
-            for row, gap in gaps
+            (row.name, *(row.number(key) for key in ("N", "epochs", "training_loss", "loss")), gap) for row, gap in gaps
         ),
     )
     return Part(anchor, title, drawings=(drawing,))
 
 
+@styled
 def _gap_figure(gaps: list[tuple[Row, float]]) -> Figure:
     figure, axes = new_figure(1, 2, height=3.6)
     left, right = axes[0]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from weather.study.report.material import Material, Row
 from weather.study.report.numbers import count, number, share
 from weather.study.report.parts import Column, Drawing, Part, Sheet
-from weather.study.report.style import COLOURS, MARKERS, QUIET, new_figure, plain_ticks
+from weather.study.report.style import COLOURS, MARKERS, QUIET, new_figure, plain_ticks, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +35,9 @@ def _factor_part(material: Material, factor: str) -> Part:
     rows = [row for row in material.finished() if row.text(FACTOR) == factor]
     if not rows:
         command = f"python -m weather.scaling run {material.study}"
-        return Part(anchor, title, missing=f"None of its {planned} runs has finished; this goes on with them: {command}")
+        return Part(
+            anchor, title, missing=f"None of its {planned} runs has finished; this goes on with them:", command=command
+        )
     rows.sort(key=lambda row: (row.number(SCALE) or 0.0, row.name))
     columns = (
         Column("name", "run"),
@@ -45,8 +47,7 @@ def _factor_part(material: Material, factor: str) -> Part:
         *(Column(name, heading, number) for name, heading in PANELS),
     )
     values = tuple(
-        (row.name, _label(row), *(row.number(key) for key in ("N", "D", *(name for name, _ in PANELS))))
-        for row in rows
+        (row.name, _label(row), *(row.number(key) for key in ("N", "D", *(name for name, _ in PANELS)))) for row in rows
     )
     caption = (
         f"Loss, throughput, memory and MFU against the scale of '{factor}'; scale 1 is the base. All else is as in "
@@ -69,6 +70,7 @@ def _label(row: Row) -> str:
     return f"{scale:g}" if scale is not None else row.text(SCALE) or row.name
 
 
+@styled
 def _figure(rows: list[Row]) -> Figure:
     figure, axes = new_figure(1, 4, height=3.0, width=10.0)
     scales = [row.positive(SCALE) for row in rows]
@@ -106,7 +108,9 @@ def efficiency_part(material: Material) -> Part:
     groups = {name: rows for name, rows in groups.items() if len({row.number("world_size") for row in rows}) > 1}
     if not groups:
         command = "python -m weather.scaling run --scale_types node devices --scale_factors 1 2 4"
-        return Part(anchor, title, missing=f"No runs here differ in their number of ranks; such a study is: {command}")
+        return Part(
+            anchor, title, missing="No runs here differ in their number of ranks; such a study is:", command=command
+        )
     rows = []
     for name, group in groups.items():
         group.sort(key=lambda row: row.number("world_size") or 0.0)
@@ -115,18 +119,22 @@ def efficiency_part(material: Material) -> Part:
         "Left: throughput over ranks, dotted: ideal from the smallest run. Right: efficiency, the throughput of a rank "
         "over that in the smallest run. Strong scaling keeps the global batch, weak scaling the batch of a rank."
     )
-    names = ("factor", "kind", "run", "ranks", "batch_size", "samples_per_second", "efficiency")
+    columns = (
+        Column("factor", "factor"),
+        Column("kind", "scaling"),
+        Column("run", "run"),
+        Column("ranks", "ranks", count),
+        Column("batch_size", "global batch", count),
+        Column("samples_per_second", "samples / s", number),
+        Column("efficiency", "efficiency", share),
+    )
     drawing = Drawing(
         "scaling_efficiency",
         _efficiency_figure(groups),
         caption,
         "Throughput and parallel efficiency over the number of ranks.",
-        names,
+        tuple(column.name for column in columns),
         tuple(rows),
-    )
-    columns = tuple(
-        Column(name, name.replace("_per_", " / ").replace("_", " "), text)
-        for name, text in zip(names, (str, str, str, count, count, number, share), strict=True)
     )
     sheet = Sheet("efficiency", "Measured throughput, not extrapolated.", columns, tuple(rows))
     return Part(anchor, title, drawings=(drawing,), sheets=(sheet,))
@@ -154,6 +162,7 @@ def _efficiencies(rows: list[Row]) -> list[tuple[str, float, float | None, float
     ]
 
 
+@styled
 def _efficiency_figure(groups: dict[str, list[Row]]) -> Figure:
     figure, axes = new_figure(1, 2, height=3.6)
     left, right = axes[0]

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from weather.study.report.analysis import Analysis
-from weather.study.report.numbers import number, power, share
+from weather.study.report.numbers import number, raised, share
 from weather.study.report.parts import Column, Drawing, Part, Sheet
-from weather.study.report.style import COLOURS, MARKERS, new_figure, plain_ticks
+from weather.study.report.style import COLOURS, MARKERS, new_figure, plain_ticks, styled
 from weather.study.results.text import METHODS
 
 if TYPE_CHECKING:
@@ -24,14 +24,18 @@ def form_part(analysis: Analysis) -> Part:
         reason = analysis.fit.refused.get("isoflops") or analysis.fit.refused.get("huber", "")
         return Part(ANCHOR, TITLE, missing=f"Nothing to compare: {reason}")
     compared = analysis.fit.compute
-    text = (f"Loss of the best run of a budget, with or without an irreducible part: {compared.verdict}.",) if compared else ()
+    text = (
+        (f"Loss of the best run of a budget, with or without an irreducible part: {compared.verdict}.",)
+        if compared
+        else ()
+    )
     if not compared and "compute" in analysis.fit.refused:
         text = (f"Forms of L(C) are not compared: {analysis.fit.refused['compute']}",)
     sheets = []
     if compared:
         sheets.append(
             Sheet(
-                "forms",
+                "forms_compared",
                 "Forms of the loss at the optimum. A lower AICc is better; a difference below 2 says nothing. The "
                 "back-test fits without the largest budget and predicts it.",
                 (
@@ -69,7 +73,7 @@ def form_part(analysis: Analysis) -> Part:
         "diagonal it is right."
     )
     drawing = Drawing(
-        "forms",
+        "back_test_runs",
         _figure(analysis),
         caption,
         "Left, the best loss over FLOPs with two fitted forms; right, predicted over observed loss of the back-test.",
@@ -92,9 +96,10 @@ def _formula(analysis: Analysis, form: str) -> str:
         return ""
     law = analysis.compute[form].law
     offset = f"{number(law.offset, 3)} + " if analysis.compute[form].coefficients == 3 else ""
-    return f"{offset}{power(law.coefficient)} C^{number(law.exponent, 3)}"
+    return f"{offset}{number(law.coefficient, 3)} {raised('C', law.exponent)}"
 
 
+@styled
 def _figure(analysis: Analysis) -> Figure:
     figure, axes = new_figure(1, 2, height=3.8)
     left, right = axes[0]
@@ -114,7 +119,14 @@ def _figure(analysis: Analysis) -> Figure:
     for place, (method, test) in enumerate(analysis.back_tests.items()):
         foretold = largest.loss * np.exp(test.errors)
         right.plot(
-            largest.loss, foretold, MARKERS[place], color=COLOURS[place], ms=6, mfc="none", mew=1.4, label=METHODS[method]
+            largest.loss,
+            foretold,
+            MARKERS[place],
+            color=COLOURS[place],
+            ms=6,
+            mfc="none",
+            mew=1.4,
+            label=METHODS[method],
         )
     bounds = np.array([largest.loss.min() / 1.04, largest.loss.max() * 1.04])
     right.plot(bounds, bounds, color="#374151", lw=0.8)

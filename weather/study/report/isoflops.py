@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from weather.study.fits.isoflop import IsoFlopCurve
 from weather.study.report.analysis import Analysis
-from weather.study.report.numbers import count, number, power
+from weather.study.report.numbers import count, power, significant
 from weather.study.report.parts import Column, Drawing, Part, Sheet
-from weather.study.report.style import MARKERS, QUIET, graded, new_figure, plain_ticks
+from weather.study.report.style import MARKERS, QUIET, graded, new_figure, plain_ticks, styled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TITLE, ANCHOR = "IsoFLOP curves", "isoflops"
 BEYOND = 1.25  # how far beyond its sizes a parabola is drawn
@@ -47,7 +52,7 @@ def isoflop_part(analysis: Analysis) -> Part:
             Column("runs", "runs"),
             Column("parameters", "N at the minimum", count),
             Column("samples", "D at the minimum", count),
-            Column("loss", "loss", number),
+            Column("loss", "loss", significant),
             Column("flaw", "flaw"),
         ),
         tuple(
@@ -65,7 +70,8 @@ def isoflop_part(analysis: Analysis) -> Part:
     return Part(ANCHOR, TITLE, drawings=(drawing,), sheets=(sheet,))
 
 
-def _figure(analysis: Analysis, curves: tuple[IsoFlopCurve, ...]):  # type: ignore[no-untyped-def]
+@styled
+def _figure(analysis: Analysis, curves: tuple[IsoFlopCurve, ...]) -> Figure:
     runs = analysis.runs.runs
     figure, axes = new_figure(1, 1, height=4.8)
     axis = axes[0, 0]

@@ -9,12 +9,20 @@ import numpy as np
 from weather.study.report.analysis import METHOD, Analysis
 from weather.study.report.numbers import between, number, power, share
 from weather.study.report.parts import Column, Drawing, Part, Sheet
-from weather.study.report.style import COLOURS, MARKERS, graded, new_figure, plain_ticks
-from weather.study.results.text import METHODS, SYMBOLS
+from weather.study.report.style import COLOURS, MARKERS, graded, new_figure, plain_ticks, styled
+from weather.study.results.text import METHODS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+SYMBOLS = {
+    "irreducible": "E",
+    "model_coefficient": "A",
+    "data_coefficient": "B",
+    "model_exponent": "α",
+    "data_exponent": "β",
+    "parameter_exponent": "a, of N_opt ∝ Cᵃ",
+}
 TITLE, ANCHOR = "Loss as a function of size and samples", "law"
 
 
@@ -24,7 +32,7 @@ def law_part(analysis: Analysis) -> Part:
     if law is None:
         return Part(ANCHOR, TITLE, missing=f"No law: {analysis.fit.refused[METHOD]}")
     text = (
-        f"L(N, D) = E + A / N^α + B / D^β, where N counts parameters, D samples seen, and C = k N D with "
+        f"L(N, D) = E + A / Nᵅ + B / Dᵝ, where N counts parameters, D samples seen, and C = k N D with "
         f"k = {number(analysis.runs.runs.flops_per_product)} FLOPs (median of the runs). "
         f"Figures show the fit by {METHODS[METHOD]} (Hoffmann et al. 2022; Besiroglu et al. 2024); a run lies "
         f"{share(analysis.fit.laws[METHOD].noise)} about it.",
@@ -66,7 +74,6 @@ def law_part(analysis: Analysis) -> Part:
 
 def _coefficients(analysis: Analysis) -> Sheet:
     level = f"{analysis.level:.0%}"
-    names = ("method", "quantity", "estimate", "low_by_run", "high_by_run", "low_by_budget", "high_by_budget")
     rows = []
     for method, fit in analysis.fit.laws.items():
         for name, interval in fit.by_run.items():
@@ -74,9 +81,9 @@ def _coefficients(analysis: Analysis) -> Sheet:
             bounds = (between(interval), between(wide) if wide else "needs three budgets")
             rows.append((METHODS[method], SYMBOLS[name], interval.estimate, *bounds))
     columns = (
-        Column(names[0], "method"),
-        Column(names[1], "quantity"),
-        Column(names[2], "estimate", number),
+        Column("method", "method"),
+        Column("quantity", "quantity"),
+        Column("estimate", "estimate", number),
         Column("interval_by_run", f"{level} by run"),
         Column("interval_by_budget", f"{level} by budget"),
     )
@@ -87,6 +94,7 @@ def _coefficients(analysis: Analysis) -> Sheet:
     return Sheet("law_coefficients", caption, columns, tuple(rows))
 
 
+@styled
 def _curves(analysis: Analysis) -> Figure:
     runs = analysis.runs.runs
     figure, axes = new_figure(1, 1, height=4.8)
@@ -112,6 +120,7 @@ def _curves(analysis: Analysis) -> Figure:
     return figure
 
 
+@styled
 def _contours(analysis: Analysis) -> Figure:
     law, runs = analysis.law, analysis.runs.runs
     assert law is not None

@@ -6,7 +6,8 @@ import math
 
 from weather.study.fits.intervals import Interval
 
-SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+SUPERSCRIPTS = str.maketrans("-0123456789.", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹·")
+VANISHED = 1e-9  # what lies below is the floor of an interval that was formed in logarithms
 PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 MINUS, THIN = "\N{MINUS SIGN}", "\N{NARROW NO-BREAK SPACE}"
 
@@ -27,6 +28,18 @@ def power(value: float, digits: int = 3) -> str:
     mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
     mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
     return f"{mantissa.replace('-', MINUS)}{THIN}×{THIN}10{str(int(exponent)).translate(SUPERSCRIPTS)}"
+
+
+def significant(value: float) -> str:
+    """Four digits, trailing zeros too, so that a column of losses lines up."""
+    if not math.isfinite(value) or not 1e-3 <= abs(value) < 1e4:
+        return number(value)
+    return f"{value:#.4g}".rstrip(".").replace("-", MINUS)
+
+
+def raised(base: str, exponent: float, digits: int = 3) -> str:
+    """Such as N⁰·⁴²; its dot is that of the line, for there is none above it."""
+    return base + f"{exponent:.{digits}g}".translate(SUPERSCRIPTS)
 
 
 def count(value: float) -> str:
@@ -60,4 +73,5 @@ def duration(seconds: float) -> str:
 
 def between(interval: Interval, digits: int = 3) -> str:
     """The bounds."""
-    return f"{number(interval.low, digits)} to {number(interval.high, digits)}"
+    low = 0.0 if 0 < interval.low < VANISHED else interval.low
+    return f"{number(low, digits)} to {number(interval.high, digits)}"

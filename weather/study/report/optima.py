@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from weather.study.report.analysis import METHOD, Analysis
-from weather.study.report.numbers import between, count, number, power
+from weather.study.report.numbers import between, count, number, power, significant
 from weather.study.report.parts import Column, Drawing, Part, Sheet
-from weather.study.report.style import COLOURS, QUIET, new_figure, plain_ticks
+from weather.study.report.style import COLOURS, QUIET, new_figure, plain_ticks, styled
 from weather.study.results.text import METHODS
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _sheets(analysis: Analysis) -> tuple[Sheet, ...]:
     sheets = [
         Sheet(
             "optimum_exponents",
-            f"N_opt grows as C to the power a, D_opt as C to the power 1 − a; {analysis.level:.0%} intervals.",
+            f"N_opt grows as Cᵃ, D_opt as C¹⁻ᵃ; {analysis.level:.0%} intervals.",
             (
                 Column("method", "method"),
                 Column("a", "a, of N_opt", number),
@@ -80,7 +80,7 @@ def _sheets(analysis: Analysis) -> tuple[Sheet, ...]:
                     Column("parameters_interval", "interval"),
                     Column("samples", "D", count),
                     Column("samples_interval", "interval"),
-                    Column("loss", "loss", number),
+                    Column("loss", "loss", significant),
                     Column("loss_interval", "interval"),
                 ),
                 tuple(
@@ -104,6 +104,7 @@ def _counts(low: float, high: float) -> str:
     return f"{count(low)} to {count(high)}"
 
 
+@styled
 def _figure(analysis: Analysis) -> Figure:
     figure, axes = new_figure(1, 3, height=3.6)
     runs, fit = analysis.runs.runs, analysis.fit.isoflops

@@ -86,7 +86,8 @@ class Part:
     Attributes:
         anchor: its name in links.
         text: paragraphs before the figures.
-        missing: why there is nothing to show, and the command that would change that; empty where there is something.
+        missing: why there is nothing to show; empty where there is something.
+        command: that would change that.
         remarks: a list after the figures.
     """
 
@@ -96,6 +97,7 @@ class Part:
     drawings: tuple[Drawing, ...] = ()
     sheets: tuple[Sheet, ...] = ()
     missing: str = ""
+    command: str = ""
     remarks: tuple[str, ...] = ()
 
 

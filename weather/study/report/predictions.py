@@ -18,7 +18,9 @@ def prediction_part(material: Material) -> Part:
     title, anchor = "Registered predictions", "predictions"
     if not material.predictions:
         command = f"python -m weather.scaling predict {material.study} --flops C --register"
-        return Part(anchor, title, missing=f"No prediction is registered; this stores one before its run: {command}")
+        return Part(
+            anchor, title, missing="No prediction is registered; this stores one before its run:", command=command
+        )
     rows = []
     for name, record in material.predictions.items():
         rows += [(name, "predicted", key, value) for key, value in statements(record)]
@@ -26,7 +28,12 @@ def prediction_part(material: Material) -> Part:
     waiting = [name for name in material.predictions if name not in material.scores]
     command = f"python -m weather.scaling score {material.study}"
     remarks = (f"Not scored yet: {', '.join(waiting)}; once the run has finished: {command}",) if waiting else ()
-    columns = (Column("id", "prediction"), Column("stage", ""), Column("quantity", "quantity"), Column("value", "value"))
+    columns = (
+        Column("id", "prediction"),
+        Column("stage", ""),
+        Column("quantity", "quantity"),
+        Column("value", "value"),
+    )
     caption = "As they were stored; an interval is shown as estimate (low to high)."
     return Part(anchor, title, sheets=(Sheet("predictions", caption, columns, tuple(rows)),), remarks=remarks)
 

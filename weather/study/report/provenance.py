@@ -25,9 +25,7 @@ def provenance_part(material: Material, command: str, made: datetime.datetime) -
         ("python", platform.python_version()),
         *((package, _version(package)) for package in PACKAGES),
     ]
-    fact_sheet = Sheet(
-        "provenance", "The report.", (Column("what", "what"), Column("value", "value")), tuple(facts)
-    )
+    fact_sheet = Sheet("provenance", "The report.", (Column("what", "what"), Column("value", "value")), tuple(facts))
     names = [run.name for run in material.plan.runs]
     by_name = {row.name: row for row in material.rows}
     rows = []

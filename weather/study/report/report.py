@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import os
 from collections import Counter
@@ -101,18 +102,22 @@ def _analysis(
     material: Material, *, flops: float | None, level: float, draws: int, seed: int
 ) -> tuple[Analysis | None, str]:
     if not material.rows:
-        return None, f"there is no {material.table.name} yet; python -m weather.scaling collect {material.study}"
+        return None, f"There is no {material.table.name} yet."
+    trunks = [run.name for run in material.plan.runs if run.role == "trunk"]
     try:
-        return analyse(material.table, flops=flops, level=level, draws=draws, seed=seed), ""
+        return analyse(material.table, trunks=trunks, flops=flops, level=level, draws=draws, seed=seed), ""
     except DataError as error:
-        return None, f"{error} The study goes on with: python -m weather.scaling run {material.study}"
+        return None, str(error)
 
 
 def _parts(material: Material, analysis: Analysis | None, refused: str) -> list[Part]:
     parts = factor_parts(material)
     if material.plan.kind == "budgets":
         for anchor, title, make in LAW_PARTS:
-            parts.append(make(analysis) if analysis else Part(anchor, title, missing=f"Nothing is fitted: {refused}"))
+            part = make(analysis) if analysis else Part(anchor, title, missing=f"Nothing is fitted. {refused}")
+            # What a fit lacks is runs.
+            again = f"python -m weather.scaling run {material.study}" if part.missing else ""
+            parts.append(dataclasses.replace(part, command=again))
         parts.append(prediction_part(material))
     parts += [make(material) for make in (cost_part, generalisation_part, curve_part, skill_part, efficiency_part)]
     if material.plan.kind == "budgets":
@@ -135,7 +140,7 @@ def _headline(material: Material, analysis: Analysis | None) -> list[tuple[str, 
     if best:
         said.append((number(min(best)[0]), f"least loss, {min(best)[1]}"))
     if analysis is not None and analysis.law is not None:
-        said.append((number(analysis.law.parameter_exponent, 2), "a in N_opt ~ C^a"))
+        said.append((number(analysis.law.parameter_exponent, 2), "a, of N_opt ∝ Cᵃ"))
     return said
 
 

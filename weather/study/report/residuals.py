@@ -8,7 +8,7 @@ import numpy as np
 
 from weather.study.report.analysis import METHOD, Analysis
 from weather.study.report.parts import Drawing, Part
-from weather.study.report.style import MARKERS, graded, new_figure
+from weather.study.report.style import MARKERS, graded, new_figure, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,6 +47,7 @@ def residual_part(analysis: Analysis) -> Part:
     return Part(ANCHOR, TITLE, drawings=(drawing,))
 
 
+@styled
 def _figure(analysis: Analysis, residuals: Array) -> Figure:
     runs = analysis.runs.runs
     figure, axes = new_figure(1, 3, height=3.3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from weather.study.report.material import Material, Row
-from weather.study.report.numbers import count, duration, number, power, share, size
+from weather.study.report.numbers import count, duration, number, power, share, significant, size
 from weather.study.report.parts import Column, Part, Sheet
 
 #: (column of runs.csv, title, text of its numbers)
@@ -12,7 +12,7 @@ COLUMNS = (
     ("D", "D", count),
     ("C", "C [FLOPs]", power),
     ("epochs", "epochs", lambda value: number(value, 3)),
-    ("loss", "loss", number),
+    ("loss", "loss", significant),
     ("samples_per_second", "samples / s", lambda value: number(value, 3)),
     ("tflops", "TFLOP/s", lambda value: number(value, 3)),
     ("mfu", "MFU", share),
@@ -29,7 +29,7 @@ def run_part(material: Material) -> Part:
     title, anchor = "Runs", "runs"
     if not material.rows:
         command = f"python -m weather.scaling collect {material.study}"
-        return Part(anchor, title, missing=f"There is no {material.table.name} yet; this makes it: {command}")
+        return Part(anchor, title, missing=f"There is no {material.table.name} yet; this makes it:", command=command)
     columns = (
         Column("name", "run"),
         Column("status", "state"),
@@ -60,7 +60,7 @@ def failure_part(material: Material) -> Part:
     )
     sheets = []
     if rows:
-        columns = (
+        columns: tuple[Column, ...] = (
             Column("name", "run"),
             Column("status", "state"),
             Column("reason", "reason"),
@@ -89,4 +89,6 @@ def _wrong(row: Row) -> bool:
 
 
 def _labels(labels: dict[str, object]) -> str:
-    return ", ".join(f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" for key, value in labels.items())
+    return ", ".join(
+        f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" for key, value in labels.items()
+    )

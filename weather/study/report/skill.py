@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from weather.study.report.material import Material
 from weather.study.report.numbers import number
 from weather.study.report.parts import Column, Drawing, Part, Sheet
-from weather.study.report.style import QUIET, graded, new_figure
+from weather.study.report.style import QUIET, graded, new_figure, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,9 +25,15 @@ def skill_part(material: Material) -> Part:
     errors, references = _errors(material, "rmse"), _references(material)
     if not errors:
         command = f"python -m weather.scaling channels {material.study}"
-        return Part(ANCHOR, TITLE, missing=f"No run was verified by channel and lead yet; this does it: {command}")
+        return Part(
+            ANCHOR, TITLE, missing="No run was verified by channel and lead yet; this does it:", command=command
+        )
     shown = list(errors)[:MOST_CHANNELS]
-    more = f" The first {MOST_CHANNELS} of {len(errors)} channels; the CSV file has all." if len(errors) > MOST_CHANNELS else ""
+    more = (
+        f" The first {MOST_CHANNELS} of {len(errors)} channels; the CSV file has all."
+        if len(errors) > MOST_CHANNELS
+        else ""
+    )
     caption = (
         "Root mean squared error over lead time; dark runs had few FLOPs, bright ones many. Dashed: persistence, "
         "dotted: climatology. Where bright lines do not lie below dark ones, compute has not helped." + more
@@ -98,6 +104,7 @@ def _by_lead(runs: dict[str, list[tuple[float, float]]]) -> dict[float, list[tup
     return leads
 
 
+@styled
 def _figure(
     material: Material,
     errors: Errors,

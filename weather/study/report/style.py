@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import io
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
 
@@ -12,12 +14,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 from weather.errors import ConfigError
+from weather.study.report.numbers import count
 
 #: Okabe & Ito 2008, "Color Universal Design", without the yellow, which white paper swallows.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 QUIET = "#6b7280"
-SETTINGS: dict[str, Any] = {
+SETTINGS: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9.5,
     "axes.titlesize": 10,
@@ -33,28 +36,39 @@ SETTINGS: dict[str, Any] = {
     "lines.linewidth": 1.5,
     "svg.hashsalt": "weather",  # the same figure gives the same bytes
 }
+TICKS_OF_A_DECADE = (1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
 DOTS_PER_INCH = 130
 LARGEST_SVG = 400_000  # bytes; a figure with more lines and points is shown as PNG
+Arguments = ParamSpec("Arguments")
 
 
-def new_figure(rows: int, columns: int, *, width: float = 9.0, height: float = 4.2) -> tuple[Figure, np.ndarray]:
-    """A figure [inches] and its axes, shape [rows, columns].
+def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
+    """A function that draws a figure, made to draw it in SETTINGS.
 
     Raises:
         ConfigError: matplotlib is not installed.
     """
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise ConfigError(
-            "the report needs matplotlib", rule="it is part of the extra 'study'", fix="pip install 'weather[study]'"
-        ) from error
+
+    @functools.wraps(draw)
+    def drawn(*arguments: Arguments.args, **options: Arguments.kwargs) -> Figure:
+        try:
+            import matplotlib
+        except ImportError as error:
+            raise ConfigError(
+                "the report needs matplotlib", rule="it is of the extra 'study'", fix="pip install 'weather[study]'"
+            ) from error
+        with matplotlib.rc_context(SETTINGS):
+            return draw(*arguments, **options)
+
+    return drawn
+
+
+def new_figure(rows: int, columns: int, *, width: float = 9.0, height: float = 4.2) -> tuple[Figure, np.ndarray]:
+    """A figure of width times height inches, and its axes, shape [rows, columns]."""
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(SETTINGS):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False)
-    return figure, axes
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
 
 
 def graded(number: int) -> list[Any]:
@@ -66,24 +80,18 @@ def graded(number: int) -> list[Any]:
 
 def plain_ticks(axis: Axes, which: str) -> None:
     """Tick labels such as 0.3 and 2 instead of powers of ten, for a logarithmic axis over less than two decades."""
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     ticks = axis.xaxis if which == "x" else axis.yaxis
     low, high = axis.get_xlim() if which == "x" else axis.get_ylim()
-    if high / low < 100:
-        subdivisions = (1.0, 1.2, 1.4, 1.7, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0) if high / low < 4 else (1.0, 2.0, 5.0)
-        if high / low < 1.3:
-            ticks.set_major_locator(_rising_locator())
-        else:
-            ticks.set_major_locator(LogLocator(subs=subdivisions))
-        ticks.set_major_formatter(StrMethodFormatter("{x:g}"))
-        ticks.set_minor_formatter(NullFormatter())
-
-
-def _rising_locator() -> Any:
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(nbins=6)
+    if high / low >= 100:
+        return
+    if high / low < 1.5:
+        ticks.set_major_locator(MaxNLocator(nbins=6))
+    else:
+        ticks.set_major_locator(LogLocator(subs=TICKS_OF_A_DECADE if high / low < 15 else (1.0, 2.0, 5.0)))
+    ticks.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
+    ticks.set_minor_formatter(NullFormatter())
 
 
 def png(figure: Figure) -> bytes:

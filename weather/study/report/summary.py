@@ -1,4 +1,4 @@
-"""The report in a few plain sentences: what was fitted, what it predicts, what the data cannot tell, what is flagged."""
+"""The report in plain sentences: what was fitted, what it predicts, what the data cannot tell, what is flagged."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from weather.study.fits.intervals import Interval
 from weather.study.report.analysis import METHOD, Analysis
+from weather.study.report.loss_law import SYMBOLS
 from weather.study.report.material import Material
-from weather.study.report.numbers import between, count, number, power, share
-from weather.study.results.text import METHODS, SYMBOLS
+from weather.study.report.numbers import between, count, number, power, raised, share
+from weather.study.results.text import METHODS
 
 VAGUE = 3.0  # an interval whose ends differ by more says little of a coefficient
 MOST_FLAGS = 12
@@ -37,10 +38,10 @@ def summarise(material: Material, analysis: Analysis | None, refused: str) -> Su
     said = ", ".join(f"{number_} {state}" for state, number_ in states.most_common())
     fitted = [f"The study has {planned} planned runs; by state: {said}."]
     predicts: list[str] = []
-    cannot: list[str] = [f"No law is fitted: {refused}"] if refused else []
+    cannot: list[str] = [f"No law is fitted. {refused}"] if refused else []
     if analysis is not None:
         fitted += _fitted(analysis)
-        predicts += _predicts(analysis)
+        predicts += _predicts(material, analysis)
         cannot += _cannot_tell(analysis)
     return Summary(tuple(fitted), tuple(predicts), tuple(cannot), tuple(_flagged(material, analysis)))
 
@@ -57,20 +58,20 @@ def _fitted(analysis: Analysis) -> list[str]:
         held = f" ({between(exponent)}, {exponent.level:.0%} by budget)" if exponent else ""
         good = sum(not curve.flaw for curve in isoflops.curves)
         said.append(
-            f"{good} of {len(isoflops.curves)} IsoFLOP curves have their minimum inside the sizes; through these the best "
-            f"size grows as C to the power {number(isoflops.parameters.exponent, 3)}{held}."
+            f"{good} of {len(isoflops.curves)} IsoFLOP curves have their minimum inside the sizes; through these the "
+            f"best size grows as {raised('C', isoflops.parameters.exponent)}{held}."
         )
     if analysis.law is not None:
         law, fit = analysis.law, analysis.fit.laws[METHOD]
         said.append(
-            f"L(N, D) = {number(law.irreducible, 3)} + {number(law.model_coefficient, 3)} / N^"
-            f"{number(law.model_exponent, 3)} + {number(law.data_coefficient, 3)} / D^{number(law.data_exponent, 3)}; "
-            f"a run lies {share(fit.noise)} about it."
+            f"L(N, D) = {number(law.irreducible, 3)} + {number(law.model_coefficient, 3)} / "
+            f"{raised('N', law.model_exponent)} + {number(law.data_coefficient, 3)} / "
+            f"{raised('D', law.data_exponent)}; a run lies {share(fit.noise)} about it."
         )
     return said
 
 
-def _predicts(analysis: Analysis) -> list[str]:
+def _predicts(material: Material, analysis: Analysis) -> list[str]:
     law = analysis.fit.laws.get(METHOD)
     if law is None or law.next_run is None:
         return []
@@ -78,10 +79,11 @@ def _predicts(analysis: Analysis) -> list[str]:
     times = run.flops / float(analysis.runs.runs.flops.max())
     return [
         f"For {power(run.flops)} FLOPs, {number(times, 3)} times the largest budget, the law advises "
-        f"{count(run.parameters.estimate)} parameters ({count(run.parameters.low)} to {count(run.parameters.high)}) and "
-        f"{count(run.samples.estimate)} samples ({count(run.samples.low)} to {count(run.samples.high)}), and foretells "
-        f"a loss of {number(run.loss.estimate)} ({between(run.loss, 4)}, {run.loss.level:.0%}).",
-        "Registered before the run, such a prediction is evidence; made after it, it is not.",
+        f"{count(run.parameters.estimate)} parameters ({count(run.parameters.low)} to {count(run.parameters.high)}) "
+        f"and {count(run.samples.estimate)} samples ({count(run.samples.low)} to {count(run.samples.high)}), and "
+        f"foretells a loss of {number(run.loss.estimate)} ({between(run.loss, 4)}, {run.loss.level:.0%}).",
+        f"It counts as evidence if it is stored before that run: python -m weather.scaling predict {material.study} "
+        f"--flops {run.flops:.6g} --register",
     ]
 
 
@@ -114,6 +116,10 @@ def _is_vague(interval: Interval) -> bool:
     return interval.low <= 0 or interval.high / interval.low > VAGUE
 
 
+def _runs(number_: int) -> str:
+    return f"{number_} run" if number_ == 1 else f"{number_} runs"
+
+
 def _flagged(material: Material, analysis: Analysis | None) -> list[str]:
     said = list(material.plan.remarks)
     flags = Counter(flag for run in material.plan.runs for flag in run.flags)
@@ -121,13 +127,15 @@ def _flagged(material: Material, analysis: Analysis | None) -> list[str]:
     failed = [row for row in material.rows if row.status == "failed"]
     if failed:
         reasons = Counter(row.text("reason") or "no reason given" for row in failed)
-        said.append(f"{len(failed)} failed: " + "; ".join(f"{reason} ({n})" for reason, n in reasons.most_common(4)))
+        said.append(
+            f"{_runs(len(failed))} failed: " + "; ".join(f"{reason} ({n})" for reason, n in reasons.most_common(4))
+        )
     if material.plan.impossible:
-        said.append(f"{len(material.plan.impossible)} that were asked for are impossible")
+        said.append(f"asked for and impossible: {_runs(len(material.plan.impossible))}")
     if analysis is not None:
         said += analysis.runs.remarks
         left_out = Counter(reason for _, reason in analysis.runs.left_out)
-        said += [f"{n} left out of the fits: {reason}" for reason, n in left_out.most_common()]
+        said += [f"left out of the fits, {_runs(n)}: {reason}" for reason, n in left_out.most_common()]
         if analysis.fit.isoflops is not None:
             said += [f"At {power(c.flops)} FLOPs {c.flaw}" for c in analysis.fit.isoflops.curves if c.flaw]
     kept = said[:MOST_FLAGS]

@@ -10,7 +10,7 @@ from weather.study.planned import PlannedRun
 from weather.study.report.material import Material
 from weather.study.report.numbers import count, power
 from weather.study.report.parts import Drawing, Part
-from weather.study.report.style import QUIET, graded, new_figure, plain_ticks
+from weather.study.report.style import QUIET, graded, new_figure, plain_ticks, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +26,7 @@ def curve_part(material: Material) -> Part:
     logged = [run for run in material.plan.runs if run.name in material.curves and len(material.curves[run.name].steps)]
     if not logged:
         command = f"python -m weather.scaling run {material.study}"
-        return Part(ANCHOR, TITLE, missing=f"No run has logged a step yet; this starts them: {command}")
+        return Part(ANCHOR, TITLE, missing="No run has logged a step yet; this starts them:", command=command)
     panels: dict[str, list[PlannedRun]] = {}
     for run in logged:
         panels.setdefault(_panel(run), []).append(run)
@@ -35,11 +35,14 @@ def curve_part(material: Material) -> Part:
         for run in logged
         for values in zip(*(x.tolist() for x in material.curves[run.name].thinned()), strict=True)
     ]
-    shown = f" The first {MOST_PANELS} of {len(panels)} panels; the CSV file has all." if len(panels) > MOST_PANELS else ""
+    shown = (
+        f" The first {MOST_PANELS} of {len(panels)} panels; the CSV file has all." if len(panels) > MOST_PANELS else ""
+    )
     caption = (
-        "Training loss over FLOPs, averaged over short stretches. Grey: trunks at a constant learning rate; coloured: "
-        "branches, whose loss falls while the rate comes down, and runs of their own. Black rings are validation "
-        "losses at the end. A curve that rises, or a branch that does not fall, is a run to look at." + shown
+        "Training loss over FLOPs, averaged over short stretches; panels begin shortly before the first branch. Grey: "
+        "trunks at a constant learning rate; coloured: branches, whose loss falls while the rate comes down, and runs "
+        "of their own. Black rings are validation losses at the end. A curve that rises, or a branch that does not "
+        "fall, is a run to look at." + shown
     )
     drawing = Drawing(
         "loss_curves",
@@ -57,6 +60,7 @@ def _panel(run: PlannedRun) -> str:
     return str(factor) if factor is not None else f"N = {count(run.cost.parameters)}"
 
 
+@styled
 def _figure(material: Material, panels: dict[str, list[PlannedRun]]) -> Figure:
     names = list(panels)[:MOST_PANELS]
     columns = min(COLUMNS, len(names))
@@ -72,6 +76,15 @@ def _figure(material: Material, panels: dict[str, list[PlannedRun]]) -> Figure:
     for column in range(columns):
         axes[min(lines - 1, (len(names) - 1 - column) // columns), column].set_xlabel("C [FLOPs]")
     return figure
+
+
+def _show_from(axis: Axes, flops: float) -> None:
+    """Leave out the fall at the beginning, beside which the cooldowns would not be seen."""
+    shown = np.concatenate([np.asarray(line.get_ydata())[np.asarray(line.get_xdata()) >= flops] for line in axis.lines])
+    shown = shown[np.isfinite(shown)]
+    if shown.size:
+        axis.set_xlim(left=flops)
+        axis.set_ylim(shown.min() / 1.05, shown.max() * 1.05)
 
 
 def _panel_of(axis: Axes, material: Material, runs: list[PlannedRun]) -> None:
@@ -94,5 +107,8 @@ def _panel_of(axis: Axes, material: Material, runs: list[PlannedRun]) -> None:
         if not trunk and curves.validation_loss.size and np.isfinite(curves.validation_loss[-1]):
             axis.plot(curves.validation_flops[-1], curves.validation_loss[-1], "o", ms=4.5, mfc="none", mec="black")
     axis.set(xscale="log", yscale="log")
+    begins = [material.curves[run.name].flops[0] for run in runs if run.role == "branch"]
+    if begins:
+        _show_from(axis, min(begins) / 1.5)
     plain_ticks(axis, "y")
     axis.legend(fontsize=6.5, handlelength=1.2)
