@@ -6,9 +6,9 @@ from __future__ import annotations
 import argparse
 
 from weather.errors import command_line
-from weather.study.commands import fit, report
+from weather.study.commands import collect, fit, predict, report, score
 
-COMMANDS = (fit, report)
+COMMANDS = (collect, fit, predict, score, report)
 
 
 def parser() -> argparse.ArgumentParser:

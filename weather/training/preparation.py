@@ -82,6 +82,19 @@ class Prepared:
             "standard deviations": archive.statistics.stds.tolist(),
         }
 
+    def validation_set(self) -> str:
+        """Digest of what a validation loss is the mean of: losses of runs that differ in it cannot be compared."""
+        samples, archive, training = self.validation, self.archive, self.config.training
+        targets = samples.starts + samples.sequence_length - 1 + samples.dt
+        times = targets if samples.split.time is None else samples.split.time[targets]
+        meaning = (
+            *(archive.grid, archive.channels[: int(self.config.model.output_channels)], samples.split.step_hours),
+            *(samples.dt, training.latitude_weighted_loss, sorted((training.channel_weights or {}).items())),
+            *(archive.statistics.means.tolist(), archive.statistics.stds.tolist()),
+        )
+        text = repr(meaning).encode() + archive.latitude.tobytes() + times.tobytes()
+        return hashlib.blake2b(text, digest_size=8).hexdigest()
+
     def facts(self, strategy: str, world_size: int) -> dict[str, Any]:
         """What a checkpoint keeps of the run beside its progress."""
         return {

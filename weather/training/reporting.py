@@ -69,6 +69,7 @@ class Reporter:
             "train_flops_per_sample": cost.train_flops,
             "training_samples": len(self.prepared.training),
             "validation_samples": len(self.prepared.validation),
+            "validation_set": self.prepared.validation_set(),
             "steps_per_epoch": length.steps_per_epoch,
             "total_steps": length.total_steps,
         }

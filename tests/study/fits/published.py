@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from weather.study.fits.laws import Array, LossLaw
+from weather.study.fits.laws import Array, LossLaw, RepeatedDataLaw
 from weather.study.fits.observations import Observations
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 TOKENS_AND_PARAMETERS = 6.0  # FLOPs for each token and parameter of a language model
 LAW = LossLaw(0.02, 5.0, 8.0, 0.34, 0.28)
+REPEATED = RepeatedDataLaw(LAW, data_repetitions=6.0, model_excess=4.0)
 
 
 def columns(name: str) -> dict[str, Array]:
@@ -42,3 +43,18 @@ def grid(
     samples = flops / (TOKENS_AND_PARAMETERS * parameters)
     error = np.random.default_rng(seed).normal(0, noise, len(flops)) if noise else 0.0
     return Observations(parameters, samples, flops, law.loss(parameters, samples) * np.exp(error), samples)
+
+
+def repeating(noise: float, seed: int = 0) -> Observations:
+    """Runs of `REPEATED` at five budgets, in pairs: one sees its data once, the other an eighth of them eight times.
+
+    None that sees its data once is larger than they serve: there this law is that of data seen once.
+    """
+    flops = np.repeat(np.geomspace(1e13, 1e13 * 4.0**4, 5), 5)
+    best = np.array([LAW.optimum(c, TOKENS_AND_PARAMETERS).parameters for c in flops])
+    parameters = best * np.tile(np.geomspace(0.1, 1, 5), 5)
+    samples = flops / (TOKENS_AND_PARAMETERS * parameters)
+    parameters, samples, flops = (np.tile(values, 2) for values in (parameters, samples, flops))
+    unique = samples / np.repeat([1.0, 8.0], 25)
+    error = np.random.default_rng(seed).normal(0, noise, len(flops))
+    return Observations(parameters, samples, flops, REPEATED.loss(parameters, samples, unique) * np.exp(error), unique)

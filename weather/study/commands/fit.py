@@ -7,7 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from weather.errors import ConfigError
+from weather.study.commands.table_options import add_intervals, add_table, check
+
+FIT_FILE = "fit.json"
 
 
 def add_parser(kinds: Any) -> None:
@@ -15,17 +17,18 @@ def add_parser(kinds: Any) -> None:
     fit = kinds.add_parser(
         "fit",
         help="fit laws to a table of runs",
-        description="Fit IsoFLOP curves, L(N, D) and L(C) to a CSV table with columns N, loss, and C or D (or both).",
-        epilog="example: python -m weather.scaling fit runs.csv --flops 1e21 --json fit.json",
+        description="Fit IsoFLOP curves, L(N, D), L(C) and, where data repeat, L(N, D, U) to a study, or to a CSV "
+        "table with columns N, loss, and C or D (or both). A study's result is written to its fit.json.",
+        epilog="examples: python -m weather.scaling fit experiments/compute_optimal; "
+        "python -m weather.scaling fit runs.csv --flops 1e21 --json fit.json",
         allow_abbrev=False,
     )
-    add = fit.add_argument
-    add("table", type=Path, help="CSV file, one run a row; weather/study/results/table.py lists the column names")
-    add("--flops", type=float, metavar="C", help="predict the best run of this budget")
-    add("--level", type=float, default=0.9, metavar="P", help="of the intervals (default: %(default)s)")
-    add("--draws", type=int, default=400, metavar="N", help="fits an interval (default: %(default)s)")
-    add("--seed", type=int, default=0, metavar="N", help="of the random numbers (default: %(default)s)")
-    add("--json", type=Path, metavar="FILE", help="write the result there too")
+    add_table(fit)
+    fit.add_argument("--flops", type=float, metavar="C", help="predict the best run of this budget")
+    add_intervals(fit)
+    fit.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the result there (a study: fit.json in its folder)"
+    )
     fit.set_defaults(command=run)
 
 
@@ -35,19 +38,25 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         WeatherError: options or a table that cannot be used.
     """
-    if not 0 < options.level < 1 or options.draws < 20 or (options.flops is not None and not options.flops > 0):
-        raise ConfigError(
-            f"--level {options.level:g} --draws {options.draws} --flops {options.flops}",
-            rule="a level between 0 and 1, at least 20 draws, FLOPs greater than 0",
-        )
+    check(options)
     from weather.study.fits.fit import fit_study
-    from weather.study.results.table import read_table
+    from weather.study.results.study_table import find_study, table_of
     from weather.study.results.text import fit_json, fit_lines
 
-    table = read_table(options.table)
-    fit = fit_study(table.runs, flops=options.flops, level=options.level, draws=options.draws, seed=options.seed)
+    table = table_of(options.table, parameters=options.parameters, most_epochs=options.most_epochs)
+    fit = fit_study(
+        table.runs,
+        flops=options.flops,
+        level=options.level,
+        draws=options.draws,
+        seed=options.seed,
+        seed_noise=table.seed_noise.deviation if table.seed_noise else 0.0,
+    )
     for line in fit_lines(table, fit):
         print(line)
-    if options.json is not None:
-        options.json.write_text(json.dumps(fit_json(table, fit), indent=1) + "\n", encoding="utf-8")
+    study = find_study(options.table)
+    path = options.json or (study.path / FIT_FILE if study else None)
+    if path is not None:
+        path.write_text(json.dumps(fit_json(table, fit), indent=1) + "\n", encoding="utf-8")
+        print(f"\nwritten to {path}")
     return 0

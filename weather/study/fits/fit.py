@@ -13,16 +13,22 @@ import numpy as np
 from weather.errors import DataError, WeatherError
 from weather.study.fits.comparison import Comparison, back_test, compare
 from weather.study.fits.compute import fit_compute
+from weather.study.fits.forms import LEFT_OUT, compare_forms
 from weather.study.fits.intervals import Interval, by_budget, by_run, noise_of
 from weather.study.fits.isoflop import IsoFlopFit, fit_isoflops
-from weather.study.fits.laws import Array, LossLaw
+from weather.study.fits.laws import Array, LossLaw, RepeatedDataLaw
 from weather.study.fits.observations import Observations
 from weather.study.fits.parametric import ParametricFit, fit_huber, fit_projection
+from weather.study.fits.repeated import (
+    LEAST,
+    MOST,
+    ONCE_COEFFICIENTS,
+    REPETITION_COEFFICIENTS,
+    fit_repeated,
+    noise_of_kinds,
+)
 
-LAW_COEFFICIENTS = 5
-CURVE_COEFFICIENTS = 3
 VANISHED = 1e-12
-LEFT_OUT = 1  # largest budgets of the back-test: with more, few studies would keep enough to fit
 FITS = {"huber": fit_huber, "projection": fit_projection}
 
 
@@ -54,26 +60,57 @@ class LawFit:
 
 
 @dataclass(frozen=True)
+class RepeatedLawFit:
+    """L(N, D, U), fitted to all runs upon the Huber law of those that see their data once.
+
+    Attributes:
+        repeating: how many runs repeat their data.
+        noise: standard deviation of ln L, about the law, of a run that repeats its data.
+        by_run, by_budget: intervals of the two constants, the law of data seen once fitted anew each time.
+        flaw: a constant that the runs do not bound; empty if they bound both.
+    """
+
+    law: RepeatedDataLaw
+    repeating: int
+    noise: float
+    by_run: dict[str, Interval]
+    by_budget: dict[str, Interval] | None
+    flaw: str
+
+
+@dataclass(frozen=True)
 class StudyFit:
-    """All that was fitted; None, and a word in `refused`, where a fit was not possible."""
+    """All that was fitted; None, and a word in `refused`, where a fit was not possible.
+
+    All but `repeated` is of the runs that see their data once.
+    """
 
     isoflops: IsoFlopFit | None
     isoflop_exponent: Interval | None
     laws: dict[str, LawFit]
     compute: Comparison | None
     refused: dict[str, str]
+    forms: Comparison | None = None
+    repeated: RepeatedLawFit | None = None
 
 
-def fit_study(runs: Observations, *, flops: float | None, level: float, draws: int, seed: int) -> StudyFit:
+def fit_study(
+    runs: Observations, *, flops: float | None, level: float, draws: int, seed: int, seed_noise: float = 0.0
+) -> StudyFit:
     """Fit everything that the runs allow.
 
     Args:
-        runs: that were trained to their end on data seen once.
+        runs: that were trained to their end.
         flops: budget of a next run to predict; None: none.
         level: of the intervals.
         draws: repeated fits for each interval.
         seed: of the random numbers.
+        seed_noise: standard deviation of ln L between repeats, below which no scatter is believed; 0: not known.
+
+    Raises:
+        DataError: every run repeats its data.
     """
+    once = seen_once(runs)
     refused = dict[str, str]()
 
     def attempt(name: str, fit: Callable[[], Any]) -> Any:
@@ -84,15 +121,35 @@ def fit_study(runs: Observations, *, flops: float | None, level: float, draws: i
             return None
 
     options = {"level": level, "draws": draws, "seed": seed}
-    isoflops = attempt("isoflops", lambda: fit_isoflops(runs))
-    exponent = attempt("isoflop intervals", lambda: _isoflop_exponent(runs, level)) if isoflops else None
-    laws = {}
+    isoflops = attempt("isoflops", lambda: fit_isoflops(once))
+    exponent = attempt("isoflop intervals", lambda: _isoflop_exponent(once, level)) if isoflops else None
+    laws: dict[str, LawFit] = {}
     for name in FITS:
-        found = attempt(name, functools.partial(_fit_law, runs, name, flops, options))
+        found = attempt(name, functools.partial(_fit_law, once, name, flops, seed_noise, options))
         if found is not None:
             laws[name] = found
-    compute = attempt("compute", lambda: _compare_compute(isoflops)) if isoflops else None
-    return StudyFit(isoflops, exponent, laws, compute, refused)
+    compute = attempt("compute", lambda: _compare_compute(isoflops, seed_noise)) if isoflops else None
+    forms = attempt("forms", lambda: compare_forms(once, seed_noise)) if laws else None
+    repeats = len(once) < len(runs) and "huber" in laws
+    repeated = (
+        attempt("repeated", lambda: _fit_repeated(runs, laws["huber"].law, seed_noise, options)) if repeats else None
+    )
+    return StudyFit(isoflops, exponent, laws, compute, refused, forms, repeated)
+
+
+def seen_once(runs: Observations) -> Observations:
+    """The runs that see their data once.
+
+    Raises:
+        DataError: none does.
+    """
+    if not runs.once.any():
+        raise DataError(
+            "the data repeat in every run (D > U)",
+            rule="the law of data seen once comes first",
+            fix="add shorter runs, or let a few epochs count as new data (--most_epochs 4)",
+        )
+    return runs.take(np.flatnonzero(runs.once))
 
 
 def _isoflop_exponent(runs: Observations, level: float) -> Interval:
@@ -100,7 +157,9 @@ def _isoflop_exponent(runs: Observations, level: float) -> Interval:
     return by_budget(runs, lambda left: {"exponent": fit_isoflops(left).parameters.exponent}, level=level)["exponent"]
 
 
-def _fit_law(runs: Observations, method: str, flops: float | None, options: dict[str, Any]) -> LawFit:
+def _fit_law(
+    runs: Observations, method: str, flops: float | None, seed_noise: float, options: dict[str, Any]
+) -> LawFit:
     fit = FITS[method]
     found: ParametricFit = fit(runs)
     k = runs.flops_per_product
@@ -116,8 +175,8 @@ def _fit_law(runs: Observations, method: str, flops: float | None, options: dict
         return quantities
 
     fitted = found.law.loss(runs.parameters, runs.samples)
-    noise = noise_of(runs, fitted, LAW_COEFFICIENTS)
-    intervals = by_run(runs, fitted, LAW_COEFFICIENTS, evaluate, next_run=("next loss",), **options)
+    noise = max(noise_of(runs, fitted, ONCE_COEFFICIENTS), seed_noise)
+    intervals = by_run(runs, fitted, ONCE_COEFFICIENTS, evaluate, next_run=("next loss",), noise=noise, **options)
     wide: dict[str, Interval] | None
     try:
         wide = by_budget(runs, evaluate, level=options["level"], noise=noise, next_run=("next loss",))
@@ -136,7 +195,29 @@ def _fit_law(runs: Observations, method: str, flops: float | None, options: dict
     return LawFit(found.law, noise, kept, kept_wide, coming)
 
 
-def _compare_compute(isoflops: IsoFlopFit) -> Comparison:
+def _fit_repeated(runs: Observations, once: LossLaw, seed_noise: float, options: dict[str, Any]) -> RepeatedLawFit:
+    found = fit_repeated(runs, once)
+
+    def evaluate(drawn: Observations) -> dict[str, float]:
+        law = fit_repeated(drawn, fit_huber(seen_once(drawn), once).law, found.law).law
+        return {"data_repetitions": law.data_repetitions, "model_excess": law.model_excess}
+
+    fitted = found.law.loss(runs.parameters, runs.samples, runs.unique)
+    noise = noise_of_kinds(runs, fitted, seed_noise)
+    coefficients = ONCE_COEFFICIENTS + REPETITION_COEFFICIENTS
+    intervals = by_run(runs, fitted, coefficients, evaluate, noise=noise, **options)
+    wide: dict[str, Interval] | None
+    try:
+        wide = by_budget(runs, evaluate, level=options["level"])
+    except DataError:
+        wide = None
+    loose = [name for name, interval in intervals.items() if interval.low < 2 * LEAST or interval.high > MOST / 2]
+    flaw = found.flaw or (f"the runs do not bound {' and '.join(loose)}" if loose else "")
+    repeating = int((~runs.once).sum())
+    return RepeatedLawFit(found.law, repeating, float(noise[~runs.once][0]), intervals, wide, flaw)
+
+
+def _compare_compute(isoflops: IsoFlopFit, seed_noise: float) -> Comparison:
     """L_opt(C) with and without an irreducible part, through the minima of the curves."""
     good = [curve for curve in isoflops.curves if curve.optimum is not None and not curve.flaw]
     flops = np.array([curve.flops for curve in good])
@@ -157,4 +238,5 @@ def _compare_compute(isoflops: IsoFlopFit) -> Comparison:
         for form, offset in forms.items()
     }
     noise = min(float(np.sqrt((fit.residuals**2).mean())) for fit in fits.values())
-    return compare({form: (fit.residuals, fit.coefficients) for form, fit in fits.items()}, tests, noise)
+    residuals = {form: (fit.residuals, fit.coefficients) for form, fit in fits.items()}
+    return compare(residuals, tests, max(noise, seed_noise))

@@ -64,6 +64,8 @@ def by_run(
     draws: int = 400,
     seed: int = 0,
     next_run: tuple[str, ...] = (),
+    noise: float | Array | None = None,
+    next_noise: float | None = None,
 ) -> dict[str, Interval]:
     """Intervals from the scatter of the runs.
 
@@ -76,17 +78,20 @@ def by_run(
         draws: number of repeated fits.
         seed: of the random numbers.
         next_run: quantities that are the loss of one run to come, which brings noise of its own.
+        noise: standard deviation of ln L of a run, or of each, shape [run]; None: that of the residuals.
+        next_noise: of the run to come; None: the largest of these.
 
     Raises:
         DataError: no run is to spare, or too many of the repeated fits fail.
     """
-    noise = noise_of(runs, fitted, coefficients)
+    noise = noise_of(runs, fitted, coefficients) if noise is None else noise
+    next_noise = float(np.max(noise)) if next_noise is None else next_noise
     random = np.random.default_rng(seed)
     estimate = evaluate(runs)
     deviations = []
     for _ in range(draws):
         drawn = runs.with_loss(fitted * np.exp(random.normal(0.0, noise, len(runs))))
-        coming = random.normal(0.0, noise)
+        coming = random.normal(0.0, next_noise)
         found = _ratios(estimate, drawn, evaluate)
         if found is not None:
             deviations.append(found + [coming if name in next_run else 0.0 for name in estimate])

@@ -12,6 +12,7 @@ from weather.study.fits.laws import Array
 
 Indices = NDArray[np.intp]
 
+REPEATED = 0.01  # an epoch that was begun again for a last batch repeats nothing worth a word
 BUDGET_TOLERANCE = 0.05  # runs whose FLOPs differ by less share a budget: a run ends on a whole step
 
 
@@ -24,7 +25,7 @@ class Observations:
         samples: D, seen in training, repeated ones counted each time.
         flops: C, of the training.
         loss: of the validation, greater than 0.
-        unique: U, different samples; D where none repeats.
+        unique: U, different samples that there are; D where none repeats.
 
     Raises:
         DataError: the arrays differ in length, or a value is not positive and finite.
@@ -57,6 +58,11 @@ class Observations:
     def flops_per_product(self) -> float:
         """k in C = k N D, the median over the runs."""
         return float(np.median(self.flops / (self.parameters * self.samples)))
+
+    @property
+    def once(self) -> NDArray[np.bool_]:
+        """Which runs see their data once (D <= U), shape [run]."""
+        return np.asarray(self.samples <= self.unique * (1 + REPEATED))
 
     def take(self, index: Indices) -> Observations:
         """The runs of an index, in its order."""

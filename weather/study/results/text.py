@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from weather.study.fits.fit import LawFit, StudyFit
+from weather.study.fits.comparison import Comparison
+from weather.study.fits.fit import LawFit, RepeatedLawFit, StudyFit
 from weather.study.fits.intervals import Interval
 from weather.study.fits.isoflop import IsoFlopFit
 from weather.study.results.table import Table
@@ -23,6 +24,28 @@ SYMBOLS = {
     "data_exponent": "beta",
     "parameter_exponent": "a in N_opt ~ C^a",
 }
+REPETITION = {"data_repetitions": "R*_D", "model_excess": "R*_N"}
+
+
+def table_lines(table: Table) -> Iterator[str]:
+    """What of a table is not fitted, what looks wrong, and how far repeated runs lie apart."""
+    for reason, names in _by_reason(table.left_out).items():
+        yield f"left out: {_some(names)}: {reason}"
+    repeating = [name for name, once in zip(table.names, table.runs.once, strict=True) if not once]
+    if repeating:
+        yield f"data repeat (D > U): {_some(repeating)}: fitted as repeated data only"
+    yield from (f"note: {remark}" for remark in table.remarks)
+    noise = table.seed_noise
+    if noise is not None:
+        yield (
+            f"seed noise: {noise.deviation:.3%} of the loss, from {noise.runs} runs at {noise.points} points "
+            f"({noise.degrees_of_freedom} degrees of freedom); no fit is taken to be closer"
+        )
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more
 
 
 def fit_lines(table: Table, fit: StudyFit) -> Iterator[str]:
@@ -30,10 +53,7 @@ def fit_lines(table: Table, fit: StudyFit) -> Iterator[str]:
     runs = table.runs
     yield f"{len(runs)} runs, {len(runs.budgets())} budgets, {runs.flops.min():.3g} to {runs.flops.max():.3g} FLOPs"
     yield f"C = {runs.flops_per_product:.4g} N D (median)"
-    for reason, names in _by_reason(table.left_out).items():
-        more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-        yield f"left out: {', '.join(names[:MOST_NAMES])}{more}: {reason}"
-    yield from (f"note: {remark}" for remark in table.remarks)
+    yield from table_lines(table)
     if fit.isoflops is not None:
         yield from _isoflop_lines(fit.isoflops, fit.isoflop_exponent)
     for method, law in fit.laws.items():
@@ -41,6 +61,10 @@ def fit_lines(table: Table, fit: StudyFit) -> Iterator[str]:
     if fit.compute is not None:
         yield ""
         yield f"L_opt(C), power law with or without an irreducible part: {fit.compute.verdict}."
+    if fit.forms is not None:
+        yield from _form_lines(fit.forms)
+    if fit.repeated is not None:
+        yield from _repeated_lines(fit.repeated)
     for what, reason in fit.refused.items():
         yield ""
         yield f"not fitted: {what}: {reason}"
@@ -82,6 +106,26 @@ def _law_lines(method: str, fit: LawFit) -> Iterator[str]:
             yield f"    {name:5} {interval.estimate:.5g}, {_between(interval)}"
 
 
+def _form_lines(forms: Comparison) -> Iterator[str]:
+    yield ""
+    yield f"L(N, D), forms: {forms.verdict}."
+    for form, information in forms.information.items():
+        foretold = f", largest budget foretold to {forms.foretold[form]:.2%}" if form in forms.foretold else ""
+        yield f"  {form:29} AICc {information:.1f}{foretold}"
+
+
+def _repeated_lines(fit: RepeatedLawFit) -> Iterator[str]:
+    yield ""
+    yield f"L(N, D, U) with data that repeat in {fit.repeating} runs; a run lies {fit.noise:.2%} about it"
+    values = {"data_repetitions": fit.law.data_repetitions, "model_excess": fit.law.model_excess}
+    for name, value in values.items():
+        wide = "" if fit.by_budget is None else f", {_between(fit.by_budget[name])} by budget"
+        interval = fit.by_run[name]
+        yield f"  {REPETITION[name]} = {value:.4g}, {interval.level:.0%}: {_between(interval)} by run{wide}"
+    if fit.flaw:
+        yield f"  {fit.flaw}: more runs that repeat their data are needed"
+
+
 def _between(interval: Interval) -> str:
     return f"{interval.low:.4g} to {interval.high:.4g}"
 
@@ -92,17 +136,22 @@ def fit_json(table: Table, fit: StudyFit) -> dict[str, Any]:
         "runs": len(table.runs),
         "left_out": dict(table.left_out),
         "remarks": list(table.remarks),
-        **_plain(dataclasses.asdict(fit)),
+        "fitted": list(table.names),
+        "table": str(table.path),
+        "table_sha256": table.digest,
+        "seed_noise": None if table.seed_noise is None else dataclasses.asdict(table.seed_noise),
+        **plain(dataclasses.asdict(fit)),
     }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The same in what JSON knows; numbers that are not finite become null."""
     if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
+        return {key: plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     if isinstance(value, (np.ndarray, np.generic)):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, float) and not np.isfinite(value):
         return None
     return value

@@ -1,0 +1,46 @@
+"""``weather.scaling score``: registered predictions beside what came out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+
+def add_parser(kinds: Any) -> None:
+    """The subcommand's options."""
+    score = kinds.add_parser(
+        "score",
+        help="compare registered predictions with what came out",
+        description="Compare every prediction of a study with its run, and write predictions/ID.score.json. One "
+        "without a run of its own is judged by the best finished run of its budget. Exit status: 0 if all that can be "
+        "scored lie inside their intervals, 3 if one lies outside, 1 if one was edited after it was registered.",
+        epilog="example: python -m weather.scaling score experiments/optimal",
+        allow_abbrev=False,
+    )
+    add = score.add_argument
+    add("study", type=Path, metavar="STUDY", help="a study's folder")
+    add("--id", nargs="+", default=[], metavar="ID", help="which predictions (default: all)")
+    add("--json", action="store_true", help="print the scores as JSON")
+    score.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Score, write and print.
+
+    Raises:
+        DataError: nothing is registered, or a prediction was edited.
+    """
+    import dataclasses
+
+    from weather.study.folder import StudyFolder
+    from weather.study.results.prediction_text import score_lines
+    from weather.study.results.scoring import exit_status, score_study
+
+    scores = score_study(StudyFolder(options.study), options.id)
+    if options.json:
+        print(json.dumps([dataclasses.asdict(each) for each in scores], indent=1))
+    else:
+        print("\n".join(score_lines(scores)))
+    return exit_status(scores)

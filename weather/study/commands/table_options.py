@@ -1,0 +1,54 @@
+"""Options that several commands share: which table, which N, how intervals are made."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from weather.errors import ConfigError
+
+
+def add_table(parser: argparse.ArgumentParser) -> None:
+    """The table and how its columns are taken."""
+    add = parser.add_argument
+    add(
+        "table", type=Path, metavar="TABLE|STUDY", help="CSV file, one run a row, or a study's folder (collected first)"
+    )
+    add(
+        "--parameters",
+        choices=("total", "non_embedding"),
+        default="total",
+        help="which N: with or without patch embedding and positions (default: %(default)s)",
+    )
+    add(
+        "--most_epochs",
+        type=float,
+        default=1.0,
+        metavar="E",
+        help="runs of up to E epochs count as seeing new data throughout (default: %(default)s; 4 costs little, "
+        "arXiv 2305.16264)",
+    )
+
+
+def add_intervals(parser: argparse.ArgumentParser) -> None:
+    """Level and bootstrap of the intervals."""
+    add = parser.add_argument
+    add("--level", type=float, default=0.9, metavar="P", help="of the intervals (default: %(default)s)")
+    add("--draws", type=int, default=400, metavar="N", help="fits an interval (default: %(default)s)")
+    add("--seed", type=int, default=0, metavar="N", help="of the random numbers (default: %(default)s)")
+
+
+def check(options: argparse.Namespace) -> None:
+    """Refuse values without a meaning.
+
+    Raises:
+        ConfigError: naming the option.
+    """
+    for name, valid, rule in (
+        ("level", 0 < options.level < 1, "a level between 0 and 1"),
+        ("draws", options.draws >= 20, "at least 20 draws"),
+        ("most_epochs", options.most_epochs >= 1, "at least 1 epoch"),
+        ("flops", options.flops is None or options.flops > 0, "FLOPs greater than 0"),
+    ):
+        if not valid:
+            raise ConfigError(f"--{name} {getattr(options, name):g}", rule=rule)

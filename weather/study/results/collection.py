@@ -1,0 +1,109 @@
+"""runs.csv of a study or of any run folders: every run has a row, and what spoils it stands in `reason`."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from weather.errors import ConfigError, DataError
+from weather.runtime.run_folder import METRICS_FILE
+from weather.study.folder import PLAN_FILE, StudyFolder
+from weather.study.results.row import Row, run_row
+
+RUNS_FILE = "runs.csv"
+COLUMNS = (
+    *("name", "status", "reason", "role", "trunk", "N", "N_non_embedding", "D", "U", "C", "own_C"),
+    *("tokens_per_sample", "epochs", "steps", "batch_size", "loss", "training_loss", "schedule", "learning_rate"),
+    *("seed", "label.", "rmse.", "samples_per_second", "tflops", "mfu", "data_wait", "memory_gb", "seconds"),
+    *("own_seconds", "storage_bytes", "nodes", "world_size", "device", "precision", "validation_samples"),
+    *("validation_set", "commit", "config", "run"),
+)
+
+
+def is_study(path: Path) -> bool:
+    """Whether a folder is a study's."""
+    return (path / PLAN_FILE).exists()
+
+
+def collect_study(study: StudyFolder) -> list[Row]:
+    """A row for every run that was planned, begun or not, and for those that are impossible.
+
+    Raises:
+        DataError: the folder is no study's.
+    """
+    plan = study.read_plan()
+    rows = [run_row(study.run(run.name), run, study.config_file(run.name)) for run in plan.runs]
+    for each in plan.impossible:
+        labels = {f"label.{key}": value for key, value in each.labels.items()}
+        rows.append({"name": each.name, "status": "impossible", "reason": each.reason, **labels})
+    return rows
+
+
+def collect_runs(folders: Sequence[Path]) -> list[Row]:
+    """A row for every run; a trunk is one that another of them has left.
+
+    Args:
+        folders: of runs, or of folders that hold runs.
+
+    Raises:
+        DataError: a folder holds no run.
+    """
+    found: list[Path] = []
+    for folder in folders:
+        inside = (
+            [folder] if (folder / METRICS_FILE).exists() else sorted(p.parent for p in folder.glob("*/metrics.jsonl"))
+        )
+        if not inside:
+            raise DataError(
+                "no run here",
+                where=folder,
+                rule=f"a run's folder holds {METRICS_FILE}, a study's {PLAN_FILE}",
+                fix="name a study, runs, or a folder of runs",
+            )
+        found += [path for path in inside if path not in found]
+    rows = [run_row(path) for path in found]
+    trunks = {row.get("trunk") for row in rows}
+    return [row | {"role": "trunk"} if row["name"] in trunks else row for row in rows]
+
+
+def collect(paths: Sequence[Path]) -> list[Row]:
+    """Rows of one study, or of run folders.
+
+    Raises:
+        ConfigError: a study among others.
+        DataError: a folder holds neither.
+    """
+    if len(paths) == 1 and is_study(paths[0]):
+        return collect_study(StudyFolder(paths[0]))
+    for path in paths:
+        if is_study(path):
+            raise ConfigError(
+                f"{path} is a study", rule="one study alone, or any number of run folders", fix=f"name {path / 'runs'}"
+            )
+    return collect_runs(paths)
+
+
+def write_runs(path: Path, rows: Sequence[Row]) -> None:
+    """Write runs.csv, whole or not at all.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    columns: list[str] = []
+    for column in COLUMNS:
+        columns += [key for key in keys if key.startswith(column)] if column.endswith(".") else [column]
+    unknown = sorted(set(keys) - set(columns))
+    assert not unknown, unknown
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".partial")
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns, restval="")
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(partial, path)
+    except OSError as error:
+        raise DataError(f"cannot be written ({error})", where=path) from error
