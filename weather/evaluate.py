@@ -1,14 +1,14 @@
 """Verify a run's forecasts: ``python -m weather.evaluate --run runs/local``.
 
 Scores of the model, of persistence and of climatology for each channel, in physical units, at the lead that the model
-was trained for; a figure with truth, forecast and error; and JSON:
+was trained for or at longer ones, which it reaches by forecasting from its own forecast; a figure with truth, forecast
+and error; and JSON:
 ``{channel: {lead_hours: {model | persistence | climatology: {rmse, mae, bias, acc}}}}``.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from weather.errors import command_line
@@ -19,7 +19,7 @@ def parser() -> argparse.ArgumentParser:
     arguments = argparse.ArgumentParser(
         prog="python -m weather.evaluate",
         description="Verify a run's forecasts against persistence and climatology.",
-        epilog="examples: python -m weather.evaluate --run runs/local --json scores.json; "
+        epilog="examples: python -m weather.evaluate --run runs/local --leads 6h,1d,3d; "
         "on two ranks: torchrun --nproc-per-node 2 -m -- weather.evaluate --run runs/local",
         allow_abbrev=False,
     )
@@ -27,6 +27,12 @@ def parser() -> argparse.ArgumentParser:
     add("--run", required=True, type=Path, metavar="DIR", help="folder of the run, such as runs/local")
     add("--checkpoint", default="best", metavar="WHICH", help="best, last, or a path (default: %(default)s)")
     add("--split", default="test", choices=("train", "valid", "test"), help="what to verify on (default: %(default)s)")
+    add(
+        "--leads",
+        metavar="LEADS",
+        help="hours or days, multiples of the model's own lead, such as 6h,1d,3d; all are verified from the initial "
+        "times that have truth at the longest (default: the model's own)",
+    )
     add("--data_dir", metavar="DIR", help="another archive with the same grid and channels")
     add("--device", default="auto", metavar="D", help="auto, cuda, rocm, mps or cpu (default: %(default)s)")
     add("--precision", metavar="P", help="auto, bf16, fp16 or fp32 (default: the run's)")
@@ -41,7 +47,9 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     options = parser().parse_args()
     from weather.runtime.collectives import stop_process_group
-    from weather.training.evaluation import draw_example, evaluate, print_scorecard
+    from weather.training.evaluation import draw_example, evaluate
+    from weather.training.scorecard import print_scorecard, write_scores
+    from weather.verification.leads import parse_leads
 
     evaluation = evaluate(
         options.run,
@@ -51,14 +59,14 @@ def main() -> int:
         device=options.device,
         precision=options.precision,
         batch_size=options.batch_size,
+        leads=None if options.leads is None else parse_leads(options.leads),
     )
     stop_process_group()
     if not evaluation.first_rank:
         return 0
     print_scorecard(evaluation)
     scores = options.json or options.run / f"scores_{options.split}.json"
-    scores.parent.mkdir(parents=True, exist_ok=True)
-    scores.write_text(json.dumps(evaluation.skill.as_dict(), indent=1, allow_nan=False), encoding="utf-8")
+    write_scores(evaluation, scores)
     print(f"scores: {scores}")
     if not options.no_plot:
         figure = options.plot or options.run / "plots" / f"forecast_{options.split}.png"

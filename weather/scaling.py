@@ -6,9 +6,9 @@ from __future__ import annotations
 import argparse
 
 from weather.errors import command_line
-from weather.study.commands import collect, fit, predict, report, score
+from weather.study.commands import channels, collect, fit, predict, report, score, verify
 
-COMMANDS = (collect, fit, predict, score, report)
+COMMANDS = (collect, verify, fit, channels, predict, score, report)
 
 
 def parser() -> argparse.ArgumentParser:

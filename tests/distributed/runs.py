@@ -161,7 +161,7 @@ class Workplace:
         load_tensors(path, state)
         return state
 
-    def evaluate(self, name: str, scores: str, *, ranks: int = 1) -> None:
+    def evaluate(self, name: str, scores: str, *options: str, ranks: int = 1) -> None:
         """Verify a run on the test split and write its scores."""
         # Without `--` torchrun takes --run for its own --run-path.
         words = [
@@ -174,6 +174,7 @@ class Workplace:
             "--no-plot",
             "--json",
             scores,
+            *options,
         ]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         done = subprocess.run(

@@ -34,11 +34,14 @@ def test_indivisible_batch_is_refused(workplace: Workplace) -> None:
 
 
 def test_evaluation_is_the_same_at_every_world_size(reference: Workplace) -> None:
-    """`weather.evaluate` on 2 ranks (5 test samples) gives the scores of one process."""
+    """`weather.evaluate` on 2 ranks, of one forecast and of three in a row from 3 initial times, as in one process."""
     scores = {}
     for ranks in (1, 2):
-        reference.evaluate("reference", f"scores_{ranks}.json", ranks=ranks)
+        reference.evaluate("reference", f"scores_{ranks}.json", "--leads", "6h,18h", ranks=ranks)
         scores[ranks] = json.loads((reference.folder / f"scores_{ranks}.json").read_text())
     for channel, by_lead in scores[1].items():
-        for source, values in by_lead["6"].items():
-            assert scores[2][channel]["6"][source] == pytest.approx(values, rel=1e-6, abs=1e-9)
+        assert list(by_lead) == ["6", "18"]
+        for lead, sources in by_lead.items():
+            for source, values in sources.items():
+                assert scores[2][channel][lead][source] == pytest.approx(values, rel=1e-6, abs=1e-9)
+    assert json.loads((reference.folder / "scores_2.origin.json").read_text())["samples"] == 3

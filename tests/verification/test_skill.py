@@ -15,14 +15,15 @@ from weather.runtime.ranks import Ranks
 from weather.verification.climatology import fit_climatology
 from weather.verification.metrics import area_weights
 from weather.verification.plots import draw_maps
-from weather.verification.skill import Forecast, Skill, verify
+from weather.verification.rollout import Forecast
+from weather.verification.skill import Skill, verify
 
 
 def score(tmp_path: Path, forecast: Forecast, *, dt: int = 1, batch_size: int = 2, output_channels: int = 2) -> Skill:
     written = write_archive(tmp_path, files={"train": (9,), "test": (7,)}, channels=("a", "b"))
     archive = open_archive(written.section(), ("train", "test"))
     samples = Samples(archive.splits["test"], archive.splits["test"].starts(2, dt), 2, dt)
-    return verify(
+    (skill,) = verify(
         forecast,
         archive,
         samples,
@@ -33,6 +34,7 @@ def score(tmp_path: Path, forecast: Forecast, *, dt: int = 1, batch_size: int = 
         threads=1,
         output_channels=output_channels,
     )
+    return skill
 
 
 def test_a_model_that_repeats_the_last_state_is_persistence(tmp_path: Path) -> None:

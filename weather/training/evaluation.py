@@ -1,8 +1,9 @@
-"""Evaluates a finished run: restores its model, verifies it, shows the scores."""
+"""Evaluates a finished run: restores its model and verifies it."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,27 +23,49 @@ from weather.training.checkpoint import Checkpoint
 from weather.training.preparation import resolve_model
 from weather.training.restore import Forecaster, choose_checkpoint, restore, verified
 from weather.verification.climatology import Climatology, fit_climatology
+from weather.verification.leads import ModelStep, initial_samples
 from weather.verification.plots import draw_maps
-from weather.verification.skill import Skill, target_times, verify
+from weather.verification.skill import Skill, state_times, verify
+
+Climatologies = dict[tuple[object, ...], Climatology]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A verified run."""
+    """A verified run.
+
+    Attributes:
+        samples: one for each initial time.
+        skills: one for each lead, rising.
+        first_rank: whether this process is the one that speaks.
+    """
 
     name: str
     forecaster: Forecaster
     archive: Archive
     samples: Samples
     climatology: Climatology
-    skill: Skill
+    skills: tuple[Skill, ...]
     first_rank: bool
 
 
 def evaluate(
-    run: Path, *, checkpoint: str, split: str, data_dir: str | None, device: str, precision: str | None, batch_size: int
+    run: Path,
+    *,
+    checkpoint: str,
+    split: str,
+    data_dir: str | None,
+    device: str,
+    precision: str | None,
+    batch_size: int,
+    leads: Sequence[float] | None = None,
+    climatologies: Climatologies | None = None,
 ) -> Evaluation:
     """Verify the forecasts of a run on one split, over all ranks that were started.
+
+    Args:
+        leads: hours, multiples of the model's own lead; None: that one.
+        climatologies: of runs that were evaluated before, to be shared where archive and channels are the same.
 
     Raises:
         WeatherError: the run, its checkpoint or the archive cannot be used.
@@ -64,21 +87,34 @@ def evaluate(
     if checkpoint == "best" and selected.progress.validation_loss is None and ranks.first:
         print(f"no checkpoint was evaluated in training yet: this is the newest, of step {selected.progress.step}")
     forecaster = restore(config, selected, chosen)
-    steps, dt = config.model.sequence_length, config.data.dt
-    samples = Samples(archive.splits[split], archive.splits[split].starts(steps, dt), steps, dt)
-    climatology = fit_climatology(archive, ranks=ranks, channels=int(config.model.output_channels))
-    skill = verify(
+    channels = int(config.model.output_channels)
+    model = ModelStep(
+        archive.splits[split].step_hours,
+        config.data.dt,
+        config.model.sequence_length,
+        len(archive.channels),
+        channels,
+    )
+    steps = model.steps(leads or [model.hours])
+    samples = initial_samples(archive.splits[split], model, steps[-1])
+    known = {} if climatologies is None else climatologies
+    of_what = (archive.data_dir.absolute(), archive.channel_indices[:channels], archive.grid)
+    if of_what not in known:
+        known[of_what] = fit_climatology(archive, ranks=ranks, channels=channels)
+    skills = verify(
         forecaster,
         archive,
         samples,
-        climatology,
+        known[of_what],
+        steps=steps,
         device=chosen.torch_device,
         ranks=ranks,
         batch_size=batch_size,
         threads=config.data.num_workers,
-        output_channels=int(config.model.output_channels),
+        output_channels=channels,
     )
-    return Evaluation(str(config.experiment.name), forecaster, archive, samples, climatology, skill, ranks.first)
+    name = str(config.experiment.name)
+    return Evaluation(name, forecaster, archive, samples, known[of_what], skills, ranks.first)
 
 
 def as_trained(archive: Archive, checkpoint: Checkpoint) -> Archive:
@@ -102,33 +138,8 @@ def as_trained(archive: Archive, checkpoint: Checkpoint) -> Archive:
     return dataclasses.replace(archive, statistics=Statistics(means, stds))
 
 
-def print_scorecard(evaluation: Evaluation) -> None:
-    """A table on the console: RMSE of model and baselines, the ratio of model to persistence, the model's ACC."""
-    from rich.console import Console
-    from rich.table import Table
-
-    skill = evaluation.skill
-    step = evaluation.forecaster.checkpoint.progress.step
-    table = Table(title=f"{evaluation.name}, step {step}: RMSE at {skill.lead_hours:g} h, {skill.samples} forecasts")
-    for column in ("channel", "unit", "model", "persistence", "climatology", "ratio", "ACC"):
-        table.add_column(column, justify="left" if column in ("channel", "unit") else "right")
-    rmse = {source: errors.rmse for source, errors in skill.errors.items()}
-    acc = skill.errors["model"].acc
-    for index, channel in enumerate(skill.channels):
-        model, persistence, climatology = (rmse[s][index] for s in ("model", "persistence", "climatology"))
-        ratio = f"{model / persistence:.3f}" if persistence > 0 else "-"
-        table.add_row(
-            channel, skill.units[index], f"{model:.4g}", f"{persistence:.4g}", f"{climatology:.4g}", ratio,
-            f"{acc[index]:.3f}",
-        )  # fmt: skip
-    Console().print(table)
-    print(f"climatology: {evaluation.climatology.describe()}")
-    if evaluation.forecaster.model.attention_fallback:
-        print(f"warning: {evaluation.forecaster.model.attention_fallback}")
-
-
 def draw_example(evaluation: Evaluation, path: Path) -> None:
-    """Truth, forecast and error of the sample in the middle of the split, as a PNG."""
+    """Truth, forecast and error of the sample in the middle of the split at the model's own lead, as a PNG."""
     archive, samples, device = evaluation.archive, evaluation.samples, evaluation.forecaster.device.torch_device
     position = len(samples) // 2
     states = samples.states(position)
@@ -139,15 +150,16 @@ def draw_example(evaluation: Evaluation, path: Path) -> None:
     normalizer = Normalizer(archive.statistics, device)
     inputs = normalizer.normalize(torch.from_numpy(fields[None, :-1]).to(device))
     forecast = normalizer.restore(evaluation.forecaster(inputs))[0].cpu().numpy()
-    times = target_times(samples, np.array([position]))
+    times = state_times(samples, states[-1:])
     valid = f", valid {times[0]}" if times is not None else ""
+    skill, own_lead = evaluation.skills[0], samples.split.step_hours * samples.dt
     draw_maps(
         path,
         truth=fields[-1, : forecast.shape[0]],
         forecast=forecast,
-        channels=evaluation.skill.channels,
-        units=evaluation.skill.units,
+        channels=skill.channels,
+        units=skill.units,
         latitude=archive.latitude,
         longitude=archive.longitude,
-        title=f"{evaluation.name}: {evaluation.skill.lead_hours:g} h forecast{valid}",
+        title=f"{evaluation.name}: {own_lead:g} h forecast{valid}",
     )

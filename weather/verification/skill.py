@@ -1,8 +1,8 @@
-"""Verifies forecasts of one lead against persistence and climatology, in physical units."""
+"""Verifies forecasts at their leads against persistence and climatology, in physical units."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,27 +10,27 @@ import numpy as np
 import torch
 
 from weather.data.archive import Archive
-from weather.data.loader import BatchLoader, Normalizer, Samples, check_finite
+from weather.data.loader import Samples, check_finite
 from weather.data.order import evaluation_share
-from weather.runtime.collectives import on_first_rank
+from weather.runtime.collectives import on_first_rank, sum_over_ranks
 from weather.runtime.ranks import Ranks
 from weather.verification.climatology import Climatology
 from weather.verification.metrics import ErrorSums, area_weights
+from weather.verification.rollout import Forecast, Rollout
 
-#: Normalised past states [batch, time, channel, lat, lon] to the normalised next state [batch, channel, lat, lon].
-Forecast = Callable[[torch.Tensor], torch.Tensor]
 SOURCES = ("model", "persistence", "climatology")
 
 
 @dataclass(frozen=True)
 class Skill:
-    """Scores of the model and the two baselines.
+    """Scores of the model and the two baselines at one lead.
 
     Attributes:
         lead_hours: of the forecast.
         channels, units: [C] of the forecast channels.
         errors: one for each of `SOURCES`.
         samples: forecasts verified.
+        blown_up: how many of them hold a value that is not finite; they count, and so their scores are not finite.
     """
 
     lead_hours: float
@@ -38,6 +38,7 @@ class Skill:
     units: tuple[str, ...]
     errors: dict[str, ErrorSums]
     samples: int
+    blown_up: int
 
     def as_dict(self) -> dict[str, Any]:
         """{channel: {lead hours: {source: {rmse, mae, bias, acc}}}}, in physical units; None where not finite."""
@@ -61,59 +62,84 @@ def _number(value: np.floating) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
+def scores_of(skills: Sequence[Skill]) -> dict[str, Any]:
+    """{channel: {lead hours: {source: {rmse, mae, bias, acc}}}} of several leads."""
+    tables = [skill.as_dict() for skill in skills]
+    return {
+        channel: {lead: scores for table in tables for lead, scores in table[channel].items()} for channel in tables[0]
+    }
+
+
 def verify(
     forecast: Forecast,
     archive: Archive,
     samples: Samples,
     climatology: Climatology,
     *,
+    steps: Sequence[int] = (1,),
     device: torch.device,
     ranks: Ranks,
     batch_size: int,
     threads: int,
     output_channels: int,
-) -> Skill:
-    """Forecast every sample once over all ranks, and score it beside the baselines.
+) -> tuple[Skill, ...]:
+    """Forecast from every initial time once over all ranks, and score each lead beside the baselines.
 
     Persistence says that the last input state stays as it is.
+
+    Args:
+        samples: one for each initial time, all of which have truth at the longest lead.
+        steps: forecasts in a row that make each lead, rising.
 
     Raises:
         DataError: a state holds a value that is not finite.
     """
-    normalizer = Normalizer(archive.statistics, device)
     weights = area_weights(archive.latitude)
-    errors = {source: ErrorSums(output_channels, weights, device) for source in SOURCES}
-    loader = BatchLoader(samples, archive.channel_indices, batch_size=batch_size, device=device, threads=threads)
+    errors = {step: {source: ErrorSums(output_channels, weights, device) for source in SOURCES} for step in steps}
+    blown_up = {step: torch.zeros((), dtype=torch.int64, device=device) for step in steps}
+    rollout = Rollout(
+        forecast,
+        archive,
+        samples,
+        steps,
+        device=device,
+        batch_size=batch_size,
+        threads=threads,
+        output_channels=output_channels,
+    )
     shares = evaluation_share(len(samples), rank=ranks.rank, world_size=ranks.world_size, micro_batch_size=batch_size)
     try:
-        for batch in loader.batches(share for share in shares if share.size):
-            truth, last = batch.fields[:, -1, :output_channels], batch.fields[:, -2, :output_channels]
-            usual_states = climatology.at(target_times(samples, batch.positions), len(batch.positions))
+        for batch in rollout.batches([share for share in shares if share.size]):
+            usual_states = climatology.at(state_times(samples, batch.states), len(batch.states))
             usual = torch.from_numpy(usual_states[:, :output_channels]).to(device)
-            with torch.no_grad():
-                predicted = normalizer.restore(forecast(normalizer.normalize(batch.fields[:, :-1])).float())
-            for source, field in zip(SOURCES, (predicted, last, usual), strict=True):
-                errors[source].update(field, truth, usual)
+            for source, field in zip(SOURCES, (batch.forecast, batch.initial, usual), strict=True):
+                errors[batch.steps][source].update(field, batch.truth, usual)
+            blown_up[batch.steps] += (~torch.isfinite(batch.forecast).flatten(1).all(dim=1)).sum()
     finally:
-        loader.close()
-    for sums in errors.values():
-        sums.over_ranks()
-    if not np.isfinite(errors["persistence"].mse).all():  # no model is in it, so it is the data
-        on_first_rank(lambda: samples.check_finite(archive))
+        rollout.close()
+    for step in steps:
+        for sums in errors[step].values():
+            sums.over_ranks()
+        sum_over_ranks(blown_up[step])
+        if not np.isfinite(errors[step]["persistence"].mse).all():  # no model is in it, so it is the data
+            reached = Samples(samples.split, samples.starts, samples.sequence_length, samples.dt * step)
+            on_first_rank(lambda reached=reached: reached.check_finite(archive))  # type: ignore[misc]
     if not np.isfinite(climatology.coefficients).all():
         train = archive.splits["train"]
         on_first_rank(lambda: check_finite(archive, train, range(train.states)))
-    return Skill(
-        lead_hours=samples.split.step_hours * samples.dt,
-        channels=archive.channels[:output_channels],
-        units=archive.channel_units[:output_channels],
-        errors=errors,
-        samples=errors["model"].samples,
+    return tuple(
+        Skill(
+            lead_hours=samples.split.step_hours * samples.dt * step,
+            channels=archive.channels[:output_channels],
+            units=archive.channel_units[:output_channels],
+            errors=errors[step],
+            samples=errors[step]["model"].samples,
+            blown_up=int(blown_up[step].item()),
+        )
+        for step in steps
     )
 
 
-def target_times(samples: Samples, positions: np.ndarray) -> np.ndarray | None:
-    """Valid times [batch] of the targets, or None where the archive has no time stamps."""
-    if samples.split.time is None:
-        return None
-    return samples.split.time[[samples.states(int(position))[-1] for position in positions]]
+def state_times(samples: Samples, states: np.ndarray) -> np.ndarray | None:
+    """Valid times of states, or None where the archive has no time stamps."""
+    return None if samples.split.time is None else samples.split.time[states]

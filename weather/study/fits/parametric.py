@@ -24,6 +24,7 @@ FEWEST_RUNS = 6  # one more than the law has coefficients
 EXPONENTS = (0.05, 0.15, 0.3, 0.5, 0.8, 1.2)
 SHARES = (0.05, 0.2, 0.5, 0.8, 0.95)  # E as a share of the least loss
 REFINED_STARTS = 8
+EXPONENT_BOUNDS = (1e-6, 10.0)  # of the projection: beyond, a term is a constant, or a step at the smallest run
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ def fit_projection(runs: Observations, start: LossLaw | None = None) -> Parametr
         lambda x: coefficients(np.exp(x))[1],
         np.log(begin),
         method="Nelder-Mead",
+        bounds=[np.log(EXPONENT_BOUNDS)] * 2,
         options={"xatol": 1e-8, "fatol": 1e-12, "maxiter": 2000},
     )
     alpha, beta = np.exp(found.x)

@@ -1,0 +1,67 @@
+"""``weather.scaling verify``: scores of the forecasts of every finished run of a study."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from weather.errors import ConfigError
+
+
+def add_parser(kinds: Any) -> None:
+    """The subcommand's options."""
+    verify = kinds.add_parser(
+        "verify",
+        help="verify the forecasts of a study's finished runs",
+        description="Verify branches and lone runs that are trained to their end, one after the other, and write "
+        "RUN/scores_SPLIT.json and the study's skill.csv. Runs that have these scores are kept, so that it may be "
+        "interrupted, and called again as runs finish. Scores from weather.evaluate, on many ranks too, serve as well.",
+        epilog="example: python -m weather.scaling verify experiments/isoflop --leads 6h,1d,3d",
+        allow_abbrev=False,
+    )
+    add = verify.add_argument
+    add("study", type=Path, help="folder of the study, such as experiments/isoflop")
+    add(
+        "--leads",
+        metavar="LEADS",
+        help="hours or days, multiples of the models' own lead, such as 6h,1d,3d (default: the models' own)",
+    )
+    add("--split", default="test", choices=("train", "valid", "test"), help="what to verify on (default: %(default)s)")
+    add("--checkpoint", default="last", choices=("last", "best"), help="of each run (default: %(default)s)")
+    add("--device", default="auto", metavar="D", help="auto, cuda, rocm, mps or cpu (default: %(default)s)")
+    add("--batch_size", type=int, default=4, metavar="N", help="forecasts at once (default: %(default)s)")
+    verify.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Verify and say what became of the runs; 1 where one failed.
+
+    Raises:
+        WeatherError: options or a folder that cannot be used.
+    """
+    if options.batch_size < 1:
+        raise ConfigError(f"--batch_size {options.batch_size}", rule="at least 1")
+    from weather.study.folder import StudyFolder
+    from weather.study.results.skill import SKILL_FILE
+    from weather.study.results.verification import verify_study
+    from weather.verification.leads import parse_leads
+
+    outcome = verify_study(
+        StudyFolder(options.study),
+        leads=None if options.leads is None else parse_leads(options.leads),
+        split=options.split,
+        checkpoint=options.checkpoint,
+        device=options.device,
+        batch_size=options.batch_size,
+        report=lambda line: print(line, flush=True),
+    )
+    print(
+        f"{len(outcome.scored)} verified, {len(outcome.kept)} kept, {len(outcome.unfinished)} not finished, "
+        f"{len(outcome.failed)} failed"
+    )
+    for name, reason in outcome.failed.items():
+        print(f"failed: {name}: {reason}")
+    if outcome.rows:
+        print(f"skill: {options.study / SKILL_FILE}, {len(outcome.rows)} rows")
+    return 1 if outcome.failed else 0

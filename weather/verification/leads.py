@@ -1,0 +1,133 @@
+"""Lead times: how they are written, and which a model reaches by forecasting from its own forecast."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from weather.data.archive import Split
+from weather.data.loader import Samples
+from weather.errors import ConfigError, DataError
+
+HOURS = {"h": 1.0, "d": 24.0}
+WHOLE = 1e-4  # by so much, relatively, a lead may miss a whole number of steps: it is written with few digits
+
+
+@dataclass(frozen=True)
+class ModelStep:
+    """What a model's forecast takes and gives.
+
+    Attributes:
+        step_hours: time step of the archive; dt: time steps that one forecast covers.
+        sequence_length: consecutive states that it is made from.
+        input_channels, output_channels: of these states, and of the forecast.
+    """
+
+    step_hours: float
+    dt: int
+    sequence_length: int
+    input_channels: int
+    output_channels: int
+
+    @property
+    def hours(self) -> float:
+        """The model's own lead."""
+        return self.step_hours * self.dt
+
+    def steps(self, leads: Sequence[float]) -> tuple[int, ...]:
+        """Forecasts in a row that reach each lead, rising, each once.
+
+        Args:
+            leads: hours.
+
+        Raises:
+            ConfigError: a lead between the model's steps, or one that needs what the model does not forecast.
+        """
+        counts = sorted({self._count(hours) for hours in leads})
+        if counts[-1] > 1:
+            self._refuse_feedback(counts[-1])
+        return tuple(counts)
+
+    def _count(self, hours: float) -> int:
+        count = hours / self.hours
+        if round(count) >= 1 and abs(count - round(count)) <= WHOLE * count:
+            return round(count)
+        nearest = [self.hours * whole for whole in (math.floor(count), math.ceil(count)) if whole]
+        raise ConfigError(
+            f"a lead of {describe_lead(hours)}",
+            where="--leads",
+            rule=f"the model forecasts {describe_lead(self.hours)} at once, so a lead is a multiple of that",
+            fix=f"nearest: {' or '.join(map(describe_lead, nearest))}",
+        )
+
+    def _refuse_feedback(self, count: int) -> None:
+        where = f"--leads {describe_lead(self.hours * count)}"
+        fix = f"ask for {describe_lead(self.hours)} only"
+        if self.output_channels != self.input_channels:
+            raise ConfigError(
+                f"the model forecasts {self.output_channels} of its {self.input_channels} channels",
+                where=where,
+                rule="a forecast from a forecast needs all channels that the model sees",
+                fix=fix,
+            )
+        if self.sequence_length > 1 and self.dt > 1:
+            raise ConfigError(
+                f"the model sees {self.sequence_length} consecutive states and forecasts {self.dt} steps ahead",
+                where=where,
+                rule="a forecast from a forecast needs the states between them: sequence_length 1, or dt 1",
+                fix=fix,
+            )
+
+
+def parse_leads(text: str) -> tuple[float, ...]:
+    """Hours of leads written as `6h,1d,3d`.
+
+    Raises:
+        ConfigError: something else is written.
+    """
+    words = [word.strip() for word in text.split(",")]
+    found = [re.fullmatch(r"(\d+(?:\.\d+)?)([hd])", word) for word in words]
+    hours = [float(each[1]) * HOURS[each[2]] if each else 0.0 for each in found]
+    if not all(hours):
+        wrong = words[hours.index(0.0)]
+        raise ConfigError(
+            f"'{wrong}' is no lead",
+            where=f"--leads {text}",
+            rule="hours or days, separated by commas, such as 6h,1d,3d",
+        )
+    return tuple(hours)
+
+
+def describe_lead(hours: float) -> str:
+    """A lead as it is written: `6h`, `36h`, `3d`."""
+    return f"{hours / 24:g}d" if hours % 24 == 0 else f"{hours:g}h"
+
+
+def initial_samples(split: Split, model: ModelStep, longest: int) -> Samples:
+    """The samples whose longest lead has truth, so that all leads are verified from the same initial times.
+
+    Args:
+        longest: forecasts in a row.
+
+    Raises:
+        ConfigError: no initial time has truth for so long, but one has for the model's own lead.
+        DataError: none has even for that.
+    """
+    try:
+        starts = split.starts(model.sequence_length, model.dt * longest)
+    except DataError as error:
+        split.starts(model.sequence_length, model.dt)
+        breaks = np.flatnonzero(~split.consecutive)
+        states = np.diff([-1, *breaks, split.states - 1]).max()
+        reached = (states - model.sequence_length) // model.dt
+        raise ConfigError(
+            f"--leads {describe_lead(model.hours * longest)}: no initial time of the split '{split.name}' has truth so "
+            "long after it",
+            rule=f"its longest run of states without a gap has {states}",
+            fix=f"the longest lead possible is {describe_lead(model.hours * reached)}",
+        ) from error
+    return Samples(split, starts, model.sequence_length, model.dt)
