@@ -29,7 +29,8 @@ PROBE = """<script>addEventListener('load', async () => {
   });
   const found = {
     failed: failed,
-    requests: performance.getEntriesByType('resource').map(entry => entry.name).filter(name => !name.startsWith('data:')),
+    requests: performance.getEntriesByType('resource').map(entry => entry.name)
+      .filter(name => !name.startsWith('data:')),
     images: images.map(image => [image.alt, image.naturalWidth]),
     tables: [...document.querySelectorAll('table')].map(table => table.tBodies[0].rows.length),
     headings: [...document.querySelectorAll('h2')].map(heading => heading.textContent),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.study.report.made_up import (
     BUDGETS,
     FLOPS_PER_PRODUCT,
     LAW,
+    SIZES,
     budget_study,
     factor_study,
     write_run,
@@ -25,6 +27,8 @@ from tests.study.report.made_up import (
 from weather.errors import DataError
 from weather.study.folder import StudyFolder
 from weather.study.report.report import Report, write_report
+from weather.study.results.registration import content_hash
+from weather.study.results.skill import SkillRow, write_skill
 
 ROOT = Path(__file__).parents[3]
 DRAWS = 20
@@ -118,21 +122,47 @@ def test_every_number_has_its_origin(budgets: Study) -> None:
     assert all(row["commit"] == "0123456789ab" and Path(row["config"]).exists() and row["torch"] for row in runs)
 
 
-def test_predictions_are_shown_with_their_scores(budgets: Study, tmp_path: Path) -> None:
-    folder, _ = budget_study(tmp_path / "optimal", budgets=BUDGETS[:1])
+def test_predictions_are_shown_with_their_scores_unless_they_were_edited(tmp_path: Path) -> None:
+    folder, rows = budget_study(tmp_path / "optimal", budgets=BUDGETS[:1])
+    loss, size = {"estimate": 0.5, "low": 0.4, "high": 0.6, "level": 0.9}, {"estimate": 1e4}
+    common = {"time": "2026-01-01", "blind": True, "flops": 1e12, "parameters": size, "samples": size, "loss": loss}
     (folder.path / "predictions").mkdir()
-    loss = {"estimate": 0.5, "low": 0.4, "high": 0.6, "level": 0.9}
-    (folder.path / "predictions" / "p1.json").write_text(json.dumps({"flops": 1e12, "loss": loss}))
-    (folder.path / "predictions" / "p1.score.json").write_text(json.dumps({"loss": 0.47, "inside": True}))
-    (folder.path / "predictions" / "p2.json").write_text(json.dumps({"flops": 1e13}))
+    for name in ("held", "waiting", "edited"):
+        record: dict[str, Any] = {"id": name, **common}
+        record["hash"] = content_hash(record)
+        record |= {"flops": 2e12} if name == "edited" else {}
+        (folder.path / "predictions" / f"{name}.json").write_text(json.dumps(record))
+    score = {"run": rows[1]["name"], "loss": 0.47, "inside": True, "error": 0.064}
+    (folder.path / "predictions" / "held.score.json").write_text(json.dumps(score))
     _, report, page = report_of(folder)
-    rows = sheet(report, "predictions")
-    assert ["p1", "predicted", "loss", "0.5 (0.4 to 0.6, 90%)"] in [[*row.values()] for row in rows]
-    assert ["p1", "scored", "inside", "True"] in [[*row.values()] for row in rows]
-    assert "Not scored yet: p2" in page
-    # With one budget there are curves of no two budgets, and no law: it is said, with what to do.
-    assert "1 of 1 budgets have a minimum" in page or "0 of 1 budgets have a minimum" in page
-    assert f"weather.scaling run {folder.path}" in page
+    shown = {row["id"]: row for row in sheet(report, "predictions")}
+    assert set(shown) == {"held", "waiting"}
+    assert (shown["held"]["interval"], shown["held"]["inside"]) == ("0.4 to 0.6, 90%", "yes")
+    assert (shown["held"]["seen_loss"], shown["waiting"]["inside"]) == ("0.47", "")
+    assert "Not scored yet: waiting." in page
+    assert "was edited after it was registered" in page
+    # With one budget there are no two minima, and no law: it is said, with what to do.
+    assert "1 of 1 budgets have a minimum" in page
+    assert f"<code>python -m weather.scaling run {folder.path}</code>" in page
+
+
+def test_channels_have_their_errors_and_maps(tmp_path: Path) -> None:
+    folder, rows = budget_study(tmp_path / "optimal", sizes=SIZES[1:5], budgets=BUDGETS[:3])
+    skill = [
+        SkillRow(row["name"], channel, "K", lead, row["loss"] ** 0.5 * lead, 0.0, 0.0, 0.9, 30.0, 20.0, 50, "test")
+        for row in rows
+        if row["role"] == "branch"
+        for channel in ("t500", "t850")
+        for lead in (6.0, 24.0)
+    ]
+    write_skill(folder.path / "skill.csv", skill)
+    _, report, page = report_of(folder)
+    assert {"skill.png", "channel_maps.png"} <= {path.name for path in report.files}
+    best = sheet(report, "skill_best")
+    assert [(row["channel"], row["lead_hours"]) for row in best[:2]] == [("t500", "6.0"), ("t500", "24.0")]
+    assert best[0]["run"] == min(rows, key=lambda row: row["loss"])["name"]
+    assert len(sheet(report, "channel_maps")) == 4
+    assert "Channels and lead times" not in report.missing
 
 
 def test_a_factor_study_shows_each_factor(factors: Study) -> None:
@@ -141,7 +171,7 @@ def test_a_factor_study_shows_each_factor(factors: Study) -> None:
         path.name for path in report.files
     }
     rows = sheet(report, "efficiency")
-    assert [row["kind"] for row in rows] == ["strong"] * 4
+    assert [row["scaling"] for row in rows] == ["devices, strong"] * 4
     for row in rows:  # made up with a throughput of ranks to the power 0.9
         assert float(row["efficiency"]) == pytest.approx(float(row["ranks"]) ** -0.1, rel=1e-6)
     assert "IsoFLOP" not in page
@@ -158,6 +188,8 @@ def test_a_study_that_is_not_done_is_reported_too(kind: str, tmp_path: Path) -> 
             (folder.run(run.name) / "metrics.jsonl").unlink()
     elif kind == "failures":
         write_table(folder, [{"name": row["name"], "status": "failed", "reason": "out of memory"} for row in rows])
+        for run in plan.runs:
+            write_run(folder, run, 1.0, upto=0.0)
     elif kind == "nan":
         write_table(folder, [{**row, "loss": float("nan")} for row in rows])
         for run in plan.runs:
@@ -211,7 +243,9 @@ def test_the_browser_sees_what_would_be_wrong(tmp_path: Path) -> None:
 
 
 def test_the_command_says_where_the_page_is(tmp_path: Path) -> None:
-    folder, _ = factor_study(tmp_path / "factors")
+    folder, rows = factor_study(tmp_path / "factors")
+    for row in rows:
+        shutil.rmtree(row["run"])
     command = [
         sys.executable,
         "-m",
@@ -225,6 +259,7 @@ def test_the_command_says_where_the_page_is(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
+    assert "Factor: model" in told["missing"]  # collected anew: no run has begun
     assert Path(told["page"]).exists()
     assert all(Path(path).exists() for path in told["files"])
 

@@ -17,9 +17,9 @@ def add_parser(kinds: Any) -> None:
     report = kinds.add_parser(
         "report",
         help="write a report about a study",
-        description="Write one HTML page about a study, finished or not: a summary in words, fitted laws with their "
-        "intervals, what cannot be told, costs, failures, and where every number comes from. The page needs no network "
-        "and no other file; each figure is written as PNG and CSV beside it, and each table as CSV.",
+        description="Collect the runs of a study, finished or not, and write one HTML page: a summary in words, fitted "
+        "laws with their intervals, what cannot be told, costs, failures, and where every number comes from. The page "
+        "needs no network and no other file; each figure is written as PNG and CSV beside it, and each table as CSV.",
         epilog="examples: python -m weather.scaling report experiments/compute_optimal; "
         "python -m weather.scaling report experiments/compute_optimal --flops 1e19 --out /tmp/report",
         allow_abbrev=False,
@@ -36,7 +36,7 @@ def add_parser(kinds: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write it, and say where.
+    """Collect the runs, write the report, and say where.
 
     Raises:
         WeatherError: there is no study, options or a table that cannot be used, or a package is missing.
@@ -51,12 +51,15 @@ def run(options: argparse.Namespace) -> int:
 
     from weather.study.folder import StudyFolder
     from weather.study.report.report import STEPS, write_report
+    from weather.study.results.collection import RUNS_FILE, collect_study, write_runs
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("report", total=len(STEPS))
+        task = progress.add_task("collect", total=len(STEPS))
+        folder = StudyFolder(options.study)
+        write_runs(folder.path / RUNS_FILE, collect_study(folder))
         report = write_report(
-            StudyFolder(options.study),
+            folder,
             options.out or options.study / "report",
             command=shlex.join(["python", "-m", "weather.scaling", *sys.argv[1:]]),
             flops=options.flops,

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from weather.errors import DataError, WeatherError
+from weather.errors import WeatherError
 from weather.study.fits.comparison import BackTest, back_test
 from weather.study.fits.compute import ComputeFit, fit_compute
-from weather.study.fits.fit import FITS, LAW_COEFFICIENTS, LEFT_OUT, StudyFit, fit_study
+from weather.study.fits.fit import FITS, ONCE_COEFFICIENTS, StudyFit, fit_study, seen_once
+from weather.study.fits.forms import LEFT_OUT
 from weather.study.fits.intervals import Interval, by_run
 from weather.study.fits.laws import Array, LossLaw
 from weather.study.fits.observations import Observations
-from weather.study.results.table import REPEATED, Table, read_table
+from weather.study.results.table import Table
 
 AHEAD = 4.0  # the budget to predict where none is given, in units of the largest that was trained
 BAND_POINTS = 40  # of a curve
@@ -40,7 +38,8 @@ class Analysis:
     """What was fitted to a table of runs.
 
     Attributes:
-        runs: what was fitted, what was left out and why.
+        table: what was collected, what was left out and why.
+        runs, names: that see their data once: those that all laws but that of repeated data are fitted to.
         ahead: FLOPs of the run that is predicted.
         law: L(N, D) of the figures; None where it could not be fitted.
         isoflop_bands: loss over N of each budget, by `law`.
@@ -49,7 +48,9 @@ class Analysis:
         compute: L(C) through the minima of the curves, by form.
     """
 
-    runs: Table
+    table: Table
+    runs: Observations
+    names: tuple[str, ...]
     fit: StudyFit
     level: float
     ahead: float
@@ -60,34 +61,24 @@ class Analysis:
     compute: dict[str, ComputeFit]
 
 
-def analyse(
-    table: Path, *, trunks: Collection[str], flops: float | None, level: float, draws: int, seed: int
-) -> Analysis:
+def analyse(table: Table, *, flops: float | None, level: float, draws: int, seed: int) -> Analysis:
     """Fit all laws to a table of runs.
 
     Args:
-        trunks: names of runs that are fitted nowhere.
         flops: budget of the run to predict; None: AHEAD times the largest that was trained.
         level, draws, seed: as in `fit_study`.
 
     Raises:
-        DataError: the table has no run to fit.
+        DataError: every run repeats its data.
     """
-    runs = _comparable(read_table(table), trunks)
-    ahead = flops or AHEAD * float(runs.runs.flops.max())
-    fit = fit_study(runs.runs, flops=ahead, level=level, draws=draws, seed=seed)
+    runs = seen_once(table.runs)
+    ahead = flops or AHEAD * float(runs.flops.max())
+    noise = table.seed_noise.deviation if table.seed_noise else 0.0
+    fit = fit_study(table.runs, flops=ahead, level=level, draws=draws, seed=seed, seed_noise=noise)
     law = fit.laws[METHOD].law if METHOD in fit.laws else None
-    curves, optima = _bands(runs.runs, law, ahead, level, min(draws, BAND_DRAWS), seed) if law else ((), {})
-    return Analysis(runs, fit, level, ahead, law, curves, optima, _back_tests(runs.runs), _compute(fit))
-
-
-def _comparable(table: Table, trunks: Collection[str]) -> Table:
-    """The table without trunks, whose rate has not come down, and without data that repeat."""
-    once = table.runs.samples <= table.runs.unique * (1 + REPEATED)
-    kept = np.flatnonzero(once & np.array([name not in trunks for name in table.names]))
-    if not kept.size:
-        raise DataError("no run but trunks was trained to its end")
-    return dataclasses.replace(table, runs=table.runs.take(kept), names=tuple(table.names[i] for i in kept))
+    curves, optima = _bands(runs, law, ahead, level, min(draws, BAND_DRAWS), seed) if law else ((), {})
+    names = tuple(name for name, once in zip(table.names, table.runs.once, strict=True) if once)
+    return Analysis(table, runs, names, fit, level, ahead, law, curves, optima, _back_tests(runs), _compute(fit))
 
 
 def _bands(
@@ -113,7 +104,7 @@ def _bands(
 
     fitted = law.loss(runs.parameters, runs.samples)
     try:
-        intervals = by_run(runs, fitted, LAW_COEFFICIENTS, evaluate, level=level, draws=draws, seed=seed)
+        intervals = by_run(runs, fitted, ONCE_COEFFICIENTS, evaluate, level=level, draws=draws, seed=seed)
     except WeatherError:  # the fit itself was refused an interval too, and said why
         return (), {}
     curves = tuple(_band(n, intervals, f"budget {budget}") for budget, n in enumerate(sizes))

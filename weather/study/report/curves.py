@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from weather.errors import DataError
-from weather.runtime.run_folder import ENVIRONMENT_FILE, METRICS_FILE
+from weather.runtime.run_folder import ENVIRONMENT_FILE
 from weather.study.fits.laws import Array
+from weather.study.results.records import Record, read_records
 
 SHOWN_POINTS = 150  # of a curve: more are not seen, and make the page large
 
@@ -49,27 +49,13 @@ def read_curves(run: Path) -> Curves:
     Raises:
         DataError: the files cannot be read.
     """
-    training: dict[int, dict[str, Any]] = {}
-    validations: dict[int, dict[str, Any]] = {}
-    path = run / METRICS_FILE
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise DataError(f"cannot be read ({error})", where=path) from error
-    for line in lines:
-        try:
-            record = json.loads(line)
-            step = int(record["step"])
-        except (ValueError, KeyError, TypeError):
-            continue
-        # After a restart from a checkpoint some steps are made again, and these are the ones that count.
-        if record.get("event") == "train":
-            training[step] = record
-        elif record.get("event") == "validation":
-            validations[step] = record
+    records = read_records(run)
+    # After a restart from a checkpoint some steps are made again, and these are the ones that count.
+    training = {int(record["step"]): record for record in records.train}
+    validations = {int(record["step"]): record for record in records.validation}
     steps = sorted(training)
     flops = _column(training, steps, "flops")
-    seen = sorted(step for step in validations if steps)
+    seen = sorted(validations) if steps else []
     return Curves(
         np.array(steps, float),
         flops,
@@ -81,7 +67,7 @@ def read_curves(run: Path) -> Curves:
     )
 
 
-def _column(records: dict[int, dict[str, Any]], steps: list[int], key: str) -> Array:
+def _column(records: dict[int, Record], steps: list[int], key: str) -> Array:
     return np.array([np.nan if records[step].get(key) is None else records[step][key] for step in steps], float)
 
 

@@ -24,32 +24,16 @@ def form_part(analysis: Analysis) -> Part:
         reason = analysis.fit.refused.get("isoflops") or analysis.fit.refused.get("huber", "")
         return Part(ANCHOR, TITLE, missing=f"Nothing to compare: {reason}")
     compared = analysis.fit.compute
-    text = (
-        (f"Loss of the best run of a budget, with or without an irreducible part: {compared.verdict}.",)
-        if compared
-        else ()
-    )
-    if not compared and "compute" in analysis.fit.refused:
-        text = (f"Forms of L(C) are not compared: {analysis.fit.refused['compute']}",)
-    sheets = []
+    text = []
     if compared:
-        sheets.append(
-            Sheet(
-                "forms_compared",
-                "Forms of the loss at the optimum. A lower AICc is better; a difference below 2 says nothing. The "
-                "back-test fits without the largest budget and predicts it.",
-                (
-                    Column("form", "form"),
-                    Column("law", "fitted"),
-                    Column("aicc", "AICc", _information),
-                    Column("back_test_rms_ln_loss", "error of the back-test", share),
-                ),
-                tuple(
-                    (form, _formula(analysis, form), compared.information[form], compared.foretold.get(form))
-                    for form in compared.information
-                ),
-            )
-        )
+        text.append(f"Loss of the best run of a budget, with or without an irreducible part: {compared.verdict}.")
+    elif "compute" in analysis.fit.refused:
+        text.append(f"Forms of L(C) are not compared: {analysis.fit.refused['compute']}")
+    if analysis.fit.forms:
+        text.append(f"L(N, D) beside itself without E, and with one exponent: {analysis.fit.forms.verdict}.")
+    sheets = []
+    if compared or analysis.fit.forms:
+        sheets.append(_comparison(analysis))
     if analysis.back_tests:
         sheets.append(
             Sheet(
@@ -84,7 +68,26 @@ def form_part(analysis: Analysis) -> Part:
             for flops, error in zip(test.flops.tolist(), test.errors.tolist(), strict=True)
         ),
     )
-    return Part(ANCHOR, TITLE, text, (drawing,), tuple(sheets))
+    return Part(ANCHOR, TITLE, tuple(text), (drawing,), tuple(sheets))
+
+
+def _comparison(analysis: Analysis) -> Sheet:
+    rows = []
+    for of, found in (("L_opt(C)", analysis.fit.compute), ("L(N, D)", analysis.fit.forms)):
+        for form, information in found.information.items() if found else ():
+            rows.append((of, form, _formula(analysis, form), information, found.foretold.get(form) if found else None))
+    columns = (
+        Column("of", "of"),
+        Column("form", "form"),
+        Column("fitted", "fitted"),
+        Column("aicc", "AICc", _information),
+        Column("back_test_rms_ln_loss", "error of the back-test", share),
+    )
+    caption = (
+        "Forms of the loss, at the optimum of each budget and over all runs. A lower AICc is better, within the same "
+        "kind; a difference below 2 says nothing. The back-test fits without the largest budget and predicts it."
+    )
+    return Sheet("forms_compared", caption, columns, tuple(rows))
 
 
 def _information(value: float) -> str:
@@ -107,7 +110,7 @@ def _figure(analysis: Analysis) -> Figure:
         for curve in analysis.fit.isoflops.curves:
             if curve.optimum is not None and not curve.flaw:
                 left.plot(curve.flops, curve.optimum.loss, "o", color="black", ms=5, zorder=4)
-    runs = analysis.runs.runs
+    runs = analysis.runs
     span = np.geomspace(runs.flops.min() / 1.5, max(analysis.ahead, runs.flops.max()) * 1.5, 60)
     for place, (form, fit) in enumerate(analysis.compute.items()):
         left.plot(span, fit.law(span), ("-", "--")[place], color=COLOURS[place], label=form)

@@ -32,9 +32,9 @@ def isoflop_part(analysis: Analysis) -> Part:
     )
     rows = tuple(
         (curve.flops, runs.parameters[i], runs.samples[i], runs.loss[i], float(curve.loss(runs.parameters[i])), name)
-        for runs in (analysis.runs.runs,)
+        for runs in (analysis.runs,)
         for curve in fit.curves
-        for i, name in ((int(i), analysis.runs.names[i]) for i in curve.runs)
+        for i, name in ((int(i), analysis.names[i]) for i in curve.runs)
     )
     drawing = Drawing(
         "isoflop_curves",
@@ -72,7 +72,7 @@ def isoflop_part(analysis: Analysis) -> Part:
 
 @styled
 def _figure(analysis: Analysis, curves: tuple[IsoFlopCurve, ...]) -> Figure:
-    runs = analysis.runs.runs
+    runs = analysis.runs
     figure, axes = new_figure(1, 1, height=4.8)
     axis = axes[0, 0]
     for number_, (curve, colour) in enumerate(zip(curves, graded(len(curves)), strict=True)):

@@ -33,7 +33,7 @@ def law_part(analysis: Analysis) -> Part:
         return Part(ANCHOR, TITLE, missing=f"No law: {analysis.fit.refused[METHOD]}")
     text = (
         f"L(N, D) = E + A / Nᵅ + B / Dᵝ, where N counts parameters, D samples seen, and C = k N D with "
-        f"k = {number(analysis.runs.runs.flops_per_product)} FLOPs (median of the runs). "
+        f"k = {number(analysis.runs.flops_per_product)} FLOPs (median of the runs). "
         f"Figures show the fit by {METHODS[METHOD]} (Hoffmann et al. 2022; Besiroglu et al. 2024); a run lies "
         f"{share(analysis.fit.laws[METHOD].noise)} about it.",
     )
@@ -61,9 +61,9 @@ def law_part(analysis: Analysis) -> Part:
             ("parameters", "samples", "loss"),
             tuple(
                 zip(
-                    analysis.runs.runs.parameters.tolist(),
-                    analysis.runs.runs.samples.tolist(),
-                    analysis.runs.runs.loss.tolist(),
+                    analysis.runs.parameters.tolist(),
+                    analysis.runs.samples.tolist(),
+                    analysis.runs.loss.tolist(),
                     strict=True,
                 )
             ),
@@ -96,7 +96,7 @@ def _coefficients(analysis: Analysis) -> Sheet:
 
 @styled
 def _curves(analysis: Analysis) -> Figure:
-    runs = analysis.runs.runs
+    runs = analysis.runs
     figure, axes = new_figure(1, 1, height=4.8)
     axis = axes[0, 0]
     budgets = runs.budgets()
@@ -122,7 +122,7 @@ def _curves(analysis: Analysis) -> Figure:
 
 @styled
 def _contours(analysis: Analysis) -> Figure:
-    law, runs = analysis.law, analysis.runs.runs
+    law, runs = analysis.law, analysis.runs
     assert law is not None
     k = runs.flops_per_product
     figure, axes = new_figure(1, 1, height=5.0)

@@ -15,9 +15,8 @@ from weather.errors import DataError
 from weather.study.folder import StudyFolder
 from weather.study.planned import StudyPlan
 from weather.study.report.curves import Curves, read_curves
-
-TABLE_FILE = "runs.csv"
-SKILL_FILE = "skill.csv"
+from weather.study.results.collection import RUNS_FILE
+from weather.study.results.skill import SKILL_FILE
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class Material:
 
     @property
     def table(self) -> Path:
-        return self.folder.path / TABLE_FILE
+        return self.folder.path / RUNS_FILE
 
     @property
     def study(self) -> str:
@@ -95,7 +94,7 @@ def read_material(folder: StudyFolder) -> Material:
         DataError: there is no plan, or a file of it is damaged.
     """
     plan = folder.read_plan()
-    table = folder.path / TABLE_FILE
+    table = folder.path / RUNS_FILE
     names = [run.name for run in plan.runs]
     rows = sorted(
         (Row({key: value for key, value in cells.items() if key and value}) for cells in read_csv(table)),

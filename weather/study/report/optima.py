@@ -107,7 +107,7 @@ def _counts(low: float, high: float) -> str:
 @styled
 def _figure(analysis: Analysis) -> Figure:
     figure, axes = new_figure(1, 3, height=3.6)
-    runs, fit = analysis.runs.runs, analysis.fit.isoflops
+    runs, fit = analysis.runs, analysis.fit.isoflops
     span = np.geomspace(runs.flops.min() / 1.5, max(analysis.ahead, runs.flops.max()) * 1.5, 40)
     for axis, (name, label) in zip(axes[0], PANELS, strict=True):
         if name in analysis.optimum_bands:

@@ -15,7 +15,8 @@ from weather.study.folder import StudyFolder
 from weather.study.report import forms, isoflops, loss_law, optima, residuals
 from weather.study.report.analysis import Analysis, analyse
 from weather.study.report.cost import cost_part, generalisation_part, node_hours, savings_part
-from weather.study.report.factors import efficiency_part, factor_parts
+from weather.study.report.efficiency import efficiency_part
+from weather.study.report.factors import factor_parts
 from weather.study.report.material import Material, read_material
 from weather.study.report.numbers import number, power
 from weather.study.report.page import Heading, render
@@ -27,6 +28,7 @@ from weather.study.report.skill import skill_part
 from weather.study.report.style import png
 from weather.study.report.summary import summarise
 from weather.study.report.training_curves import curve_part
+from weather.study.results.table import read_table
 
 PAGE_FILE = "report.html"
 LAW_PARTS = (
@@ -65,7 +67,7 @@ def write_report(
     seed: int = 0,
     done: Callable[[str], None] = lambda _: None,
 ) -> Report:
-    """Write the report of a study, as far as the study has come.
+    """Write the report of a study, as far as its table has come.
 
     Args:
         out: folder; files of an earlier report are replaced.
@@ -103,9 +105,8 @@ def _analysis(
 ) -> tuple[Analysis | None, str]:
     if not material.rows:
         return None, f"There is no {material.table.name} yet."
-    trunks = [run.name for run in material.plan.runs if run.role == "trunk"]
     try:
-        return analyse(material.table, trunks=trunks, flops=flops, level=level, draws=draws, seed=seed), ""
+        return analyse(read_table(material.table), flops=flops, level=level, draws=draws, seed=seed), ""
     except DataError as error:
         return None, str(error)
 
@@ -119,7 +120,8 @@ def _parts(material: Material, analysis: Analysis | None, refused: str) -> list[
             again = f"python -m weather.scaling run {material.study}" if part.missing else ""
             parts.append(dataclasses.replace(part, command=again))
         parts.append(prediction_part(material))
-    parts += [make(material) for make in (cost_part, generalisation_part, curve_part, skill_part, efficiency_part)]
+    parts += [make(material) for make in (cost_part, generalisation_part, curve_part)]
+    parts += [skill_part(material, analysis.table if analysis else None), efficiency_part(material)]
     if material.plan.kind == "budgets":
         parts.append(savings_part(material))
     return [*parts, run_part(material), failure_part(material)]

@@ -22,13 +22,13 @@ def residual_part(analysis: Analysis) -> Part:
     """Residuals of L(N, D), or why there are none."""
     if analysis.law is None:
         return Part(ANCHOR, TITLE, missing=f"No residuals without a law: {analysis.fit.refused[METHOD]}")
-    runs = analysis.runs.runs
+    runs = analysis.runs
     residuals = np.log(runs.loss / analysis.law.loss(runs.parameters, runs.samples))
     largest = int(np.argmax(np.abs(residuals)))
     caption = (
         "Loss of each run against the law, in percent; colour and marker tell the budget, the grey band is the "
         "standard deviation. Points should scatter about zero without a trend or a bend. The largest is "
-        f"{100 * residuals[largest]:+.2f} %, of {analysis.runs.names[largest]}."
+        f"{100 * residuals[largest]:+.2f} %, of {analysis.names[largest]}."
     )
     drawing = Drawing(
         "residuals",
@@ -38,7 +38,7 @@ def residual_part(analysis: Analysis) -> Part:
         ("run", "parameters", "samples", "flops", "ln_loss_over_law"),
         tuple(
             zip(
-                analysis.runs.names,
+                analysis.names,
                 *(values.tolist() for values in (runs.parameters, runs.samples, runs.flops, residuals)),
                 strict=True,
             )
@@ -49,7 +49,7 @@ def residual_part(analysis: Analysis) -> Part:
 
 @styled
 def _figure(analysis: Analysis, residuals: Array) -> Figure:
-    runs = analysis.runs.runs
+    runs = analysis.runs
     figure, axes = new_figure(1, 3, height=3.3)
     budgets = runs.budgets()
     panels = (("N [parameters]", runs.parameters), ("D [samples]", runs.samples), ("C [FLOPs]", runs.flops))

@@ -1,14 +1,20 @@
-"""Forecast skill of the runs by channel and lead time, against persistence and climatology."""
+"""Errors of the runs by channel and lead time, against persistence and climatology, and maps of how they scale."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
 
+from weather.errors import WeatherError
+from weather.study.fits.channels import fit_channels
+from weather.study.report.channel_maps import MAPS, draw_channel_maps
 from weather.study.report.material import Material
 from weather.study.report.numbers import number
 from weather.study.report.parts import Column, Drawing, Part, Sheet
 from weather.study.report.style import QUIET, graded, new_figure, styled
+from weather.study.results.channel_text import channel_lines
+from weather.study.results.skill import SKILL_FILE, channel_errors, read_skill
+from weather.study.results.table import Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,12 +25,16 @@ COLUMNS = 3
 Errors = dict[str, dict[str, list[tuple[float, float]]]]  # channel, run (or reference), (lead hours, RMSE)
 
 
-def skill_part(material: Material) -> Part:
-    """Errors over lead time, or the command that measures them."""
+def skill_part(material: Material, table: Table | None) -> Part:
+    """Errors over lead time, and maps of how they scale; or the command that measures them.
+
+    Args:
+        table: of the runs to which laws are fitted; None where there are none: then there are no maps.
+    """
     units = {row["channel"]: row.get("unit", "") for row in material.skill if row.get("channel")}
     errors, references = _errors(material, "rmse"), _references(material)
     if not errors:
-        command = f"python -m weather.scaling channels {material.study}"
+        command = f"python -m weather.scaling verify {material.study}"
         return Part(
             ANCHOR, TITLE, missing="No run was verified by channel and lead yet; this does it:", command=command
         )
@@ -65,12 +75,43 @@ def skill_part(material: Material) -> Part:
         Column("run", "run"),
     )
     sheet = Sheet("skill_best", "The best run of each channel and lead time.", columns, best)
-    return Part(ANCHOR, TITLE, drawings=(drawing,), sheets=(sheet,))
+    maps, remarks = _maps(material, table) if table is not None else ((), ())
+    return Part(ANCHOR, TITLE, drawings=(drawing, *maps), sheets=(sheet,), remarks=remarks)
+
+
+def _maps(material: Material, table: Table) -> tuple[tuple[Drawing, ...], tuple[str, ...]]:
+    """The maps, and remarks; only a remark where nothing can be fitted by channel."""
+    path = material.folder.path / SKILL_FILE
+    try:
+        scaling = fit_channels(channel_errors(table, read_skill(path), _split(material)))
+    except WeatherError as error:
+        return (), (f"No maps of how channels scale: {error}",)
+    caption = (
+        "How the mean squared error of each channel at each lead scales: exponents of compute, size and data, and "
+        "where the size that the pooled loss advises is not the best for the channel (x). Grey: nothing could be fitted."
+    )
+    drawing = Drawing(
+        "channel_maps",
+        draw_channel_maps(scaling),
+        caption,
+        f"Maps of exponents by channel and lead: {len(scaling.channels)} channels, {len(scaling.leads)} leads.",
+        ("channel", "lead_hours", *(each.title for each in MAPS)),
+        tuple((fit.channel, fit.lead_hours, *(each.value(fit) for each in MAPS)) for fit in scaling.fits),
+    )
+    return (drawing,), tuple(channel_lines(scaling))
+
+
+def _split(material: Material) -> str:
+    """The split that is shown: the test split, if it was verified."""
+    splits = {row.get("split", "") for row in material.skill}
+    return "test" if "test" in splits else min(splits)
 
 
 def _errors(material: Material, column: str) -> Errors:
     found: Errors = {}
     for row in material.skill:
+        if row.get("split", "") != _split(material):
+            continue
         lead, value = _number(row, "lead_hours"), _number(row, column)
         if lead is not None and value is not None:
             found.setdefault(row["channel"], {}).setdefault(row["run"], []).append((lead, value))

@@ -83,6 +83,9 @@ def plain_ticks(axis: Axes, which: str) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     ticks = axis.xaxis if which == "x" else axis.yaxis
+    if not np.isfinite(axis.dataLim.minposx if which == "x" else axis.dataLim.minposy):
+        axis.set(**{f"{which}scale": "linear"})  # nothing positive is there
+        return
     low, high = axis.get_xlim() if which == "x" else axis.get_ylim()
     if high / low >= 100:
         return
@@ -113,4 +116,5 @@ def _saved(figure: Figure, **options: Any) -> bytes:
     file = io.BytesIO()
     with matplotlib.rc_context(SETTINGS):
         figure.savefig(file, **options)
+    figure.set_layout_engine("none")  # the places of axes are found; the next format takes them as they are
     return file.getvalue()

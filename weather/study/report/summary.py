@@ -33,7 +33,9 @@ def summarise(material: Material, analysis: Analysis | None, refused: str) -> Su
         analysis: None where nothing could be fitted, or nothing was meant to be.
         refused: why not; empty for studies without laws.
     """
-    states = Counter(row.status for row in material.rows) or Counter({"planned": len(material.plan.runs)})
+    states = Counter(row.status for row in material.rows if row.status != "impossible") or Counter(
+        {"planned": len(material.plan.runs)}
+    )
     planned = len(material.plan.runs)
     said = ", ".join(f"{number_} {state}" for state, number_ in states.most_common())
     fitted = [f"The study has {planned} planned runs; by state: {said}."]
@@ -47,7 +49,7 @@ def summarise(material: Material, analysis: Analysis | None, refused: str) -> Su
 
 
 def _fitted(analysis: Analysis) -> list[str]:
-    runs = analysis.runs.runs
+    runs = analysis.runs
     sizes = f"{count(runs.parameters.min())} to {count(runs.parameters.max())} parameters"
     said = [
         f"{len(runs)} runs of {sizes} and {len(runs.budgets())} budgets, {power(runs.flops.min())} to "
@@ -68,6 +70,18 @@ def _fitted(analysis: Analysis) -> list[str]:
             f"{raised('N', law.model_exponent)} + {number(law.data_coefficient, 3)} / "
             f"{raised('D', law.data_exponent)}; a run lies {share(fit.noise)} about it."
         )
+    repeated = analysis.fit.repeated
+    if repeated is not None:
+        said.append(
+            f"{_runs(repeated.repeating)} repeat their data: a repetition counts as new data up to some "
+            f"{number(repeated.law.data_repetitions, 3)} of them (R*_D of Muennighoff et al. 2023)."
+        )
+    seeds = analysis.table.seed_noise
+    if seeds is not None:
+        said.append(
+            f"Runs that differ in their seed alone lie {share(seeds.deviation)} apart ({_runs(seeds.runs)} at "
+            f"{seeds.points} points); no fit is taken to be closer."
+        )
     return said
 
 
@@ -76,7 +90,7 @@ def _predicts(material: Material, analysis: Analysis) -> list[str]:
     if law is None or law.next_run is None:
         return []
     run = law.next_run
-    times = run.flops / float(analysis.runs.runs.flops.max())
+    times = run.flops / float(analysis.runs.flops.max())
     return [
         f"For {power(run.flops)} FLOPs, {number(times, 3)} times the largest budget, the law advises "
         f"{count(run.parameters.estimate)} parameters ({count(run.parameters.low)} to {count(run.parameters.high)}) "
@@ -91,6 +105,10 @@ def _cannot_tell(analysis: Analysis) -> list[str]:
     said = []
     if analysis.fit.compute is not None and "cannot tell" in analysis.fit.compute.verdict:
         said.append(f"Whether the loss at the optimum has an irreducible part: {analysis.fit.compute.verdict}.")
+    if analysis.fit.forms is not None and "cannot tell" in analysis.fit.forms.verdict:
+        said.append(f"Which form L(N, D) has: {analysis.fit.forms.verdict}.")
+    if analysis.fit.repeated is not None and analysis.fit.repeated.flaw:
+        said.append(f"What repeated data are worth: {analysis.fit.repeated.flaw}.")
     for method, fit in analysis.fit.laws.items():
         vague = [
             f"{SYMBOLS[name]} ({between(interval)})"
@@ -133,8 +151,8 @@ def _flagged(material: Material, analysis: Analysis | None) -> list[str]:
     if material.plan.impossible:
         said.append(f"asked for and impossible: {_runs(len(material.plan.impossible))}")
     if analysis is not None:
-        said += analysis.runs.remarks
-        left_out = Counter(reason for _, reason in analysis.runs.left_out)
+        said += analysis.table.remarks
+        left_out = Counter(reason for _, reason in analysis.table.left_out)
         said += [f"left out of the fits, {_runs(n)}: {reason}" for reason, n in left_out.most_common()]
         if analysis.fit.isoflops is not None:
             said += [f"At {power(c.flops)} FLOPs {c.flaw}" for c in analysis.fit.isoflops.curves if c.flaw]
