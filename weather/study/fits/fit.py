@@ -20,9 +20,9 @@ from weather.study.fits.laws import Array, LossLaw, RepeatedDataLaw
 from weather.study.fits.observations import Observations
 from weather.study.fits.parametric import ParametricFit, fit_huber, fit_projection
 from weather.study.fits.repeated import (
+    LAW_COEFFICIENTS,
     LEAST,
     MOST,
-    ONCE_COEFFICIENTS,
     REPETITION_COEFFICIENTS,
     fit_repeated,
     noise_of_kinds,
@@ -175,8 +175,8 @@ def _fit_law(
         return quantities
 
     fitted = found.law.loss(runs.parameters, runs.samples)
-    noise = max(noise_of(runs, fitted, ONCE_COEFFICIENTS), seed_noise)
-    intervals = by_run(runs, fitted, ONCE_COEFFICIENTS, evaluate, next_run=("next loss",), noise=noise, **options)
+    noise = max(noise_of(runs, fitted, LAW_COEFFICIENTS), seed_noise)
+    intervals = by_run(runs, fitted, LAW_COEFFICIENTS, evaluate, next_run=("next loss",), noise=noise, **options)
     wide: dict[str, Interval] | None
     try:
         wide = by_budget(runs, evaluate, level=options["level"], noise=noise, next_run=("next loss",))
@@ -204,7 +204,7 @@ def _fit_repeated(runs: Observations, once: LossLaw, seed_noise: float, options:
 
     fitted = found.law.loss(runs.parameters, runs.samples, runs.unique)
     noise = noise_of_kinds(runs, fitted, seed_noise)
-    coefficients = ONCE_COEFFICIENTS + REPETITION_COEFFICIENTS
+    coefficients = LAW_COEFFICIENTS + REPETITION_COEFFICIENTS
     intervals = by_run(runs, fitted, coefficients, evaluate, noise=noise, **options)
     wide: dict[str, Interval] | None
     try:

@@ -20,7 +20,7 @@ from weather.study.fits.laws import Array, LossLaw, Optimum, RepeatedDataLaw
 from weather.study.fits.observations import REPEATED, Observations
 from weather.study.fits.repeated import (
     FEWEST_REPEATED,
-    ONCE_COEFFICIENTS,
+    LAW_COEFFICIENTS,
     REPETITION_COEFFICIENTS,
     fit_repeated,
     noise_of_kinds,
@@ -122,7 +122,7 @@ def _foretell(
         point = _point(_fit(drawn, method, law), ahead, k)
         return {name: max(value, VANISHED) for name, value in dataclasses.asdict(point).items()}
 
-    coefficients = ONCE_COEFFICIENTS + (0 if isinstance(law, LossLaw) else REPETITION_COEFFICIENTS)
+    coefficients = LAW_COEFFICIENTS + (0 if isinstance(law, LossLaw) else REPETITION_COEFFICIENTS)
     fitted = _loss(law, runs.parameters, runs.samples, runs.unique)
     noise = noise_of_kinds(runs, fitted, seed_noise)
     repeats = ahead.unique is not None and _point(law, ahead, k).samples > ahead.unique * (1 + REPEATED)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import least_squares, minimize, nnls
-from scipy.special import softmax
 
 from weather.errors import DataError
 from weather.study.fits.laws import Array, LossLaw
@@ -54,16 +53,14 @@ def fit_huber(runs: Observations, start: LossLaw | None = None) -> ParametricFit
     check(runs)
     scale = _Scale(runs)
     starts = [scale.encode(start)] if start is not None else _grid(scale, runs)
-    fits = [_refine(scale, runs, each) for each in starts]
+    fits = [_refine(scale, each) for each in starts]
     best = min(fits, key=lambda fit: fit.cost)
     # The trust region slows down where most residuals lie beyond delta; a quasi-Newton step settles it.
-    settled = minimize(
-        lambda x: _huber_objective(scale, runs, x), best.x, jac=True, method="BFGS", options={"gtol": 1e-9}
-    )
+    settled = minimize(lambda x: _huber_objective(scale, x), best.x, jac=True, method="BFGS", options={"gtol": 1e-9})
     found = settled.x if settled.fun <= best.cost else best.x
     law = scale.decode(found)
     residuals = np.log(runs.loss) - np.log(law.loss(runs.parameters, runs.samples))
-    return ParametricFit(law, residuals, float(_huber_objective(scale, runs, found)[0]))
+    return ParametricFit(law, residuals, float(_huber_objective(scale, found)[0]))
 
 
 def fit_projection(runs: Observations, start: LossLaw | None = None) -> ParametricFit:
@@ -122,10 +119,15 @@ def check(runs: Observations) -> None:
 
 
 class _Scale:
-    """Coefficients as numbers near 1: ln of each term at the runs' mean N and D, and ln of the exponents."""
+    """Coefficients as numbers near 1: ln of each term at the runs' mean N and D, and the exponents.
+
+    Holds the runs' logarithms, for a fit asks for them dozens of times.
+    """
 
     def __init__(self, runs: Observations) -> None:
-        self.log_n, self.log_d = float(np.log(runs.parameters).mean()), float(np.log(runs.samples).mean())
+        x, y = np.log(runs.parameters), np.log(runs.samples)
+        self.log_n, self.log_d = float(x.mean()), float(y.mean())
+        self.from_mean_n, self.from_mean_d, self.log_loss = x - self.log_n, y - self.log_d, np.log(runs.loss)
 
     def encode(self, law: LossLaw) -> Array:
         tiny = 1e-12  # a term that has vanished has no logarithm
@@ -148,36 +150,36 @@ class _Scale:
             float(x[4]),
         )
 
-    def terms(self, runs: Observations, x: Array) -> Array:
-        """ln of E, A / N^alpha and B / D^beta, shape [run, 3]."""
-        model = x[1] - x[3] * (np.log(runs.parameters) - self.log_n)
-        data = x[2] - x[4] * (np.log(runs.samples) - self.log_d)
-        return np.stack([np.full(len(runs), x[0]), model, data], axis=1)
+    def log_law(self, x: Array) -> tuple[Array, Array]:
+        """ln L, shape [run], and its derivatives by the coefficients, shape [run, 5]."""
+        terms = np.empty((3, len(self.log_loss)))  # ln of E, A / N^alpha and B / D^beta
+        terms[0] = x[0]
+        terms[1] = x[1] - x[3] * self.from_mean_n
+        terms[2] = x[2] - x[4] * self.from_mean_d
+        largest = terms.max(axis=0)
+        np.exp(terms - largest, out=terms)
+        total = terms.sum(axis=0)
+        share = terms / total
+        slopes = np.empty((len(self.log_loss), 5))
+        slopes[:, :3] = share.T
+        slopes[:, 3] = -share[1] * self.from_mean_n
+        slopes[:, 4] = -share[2] * self.from_mean_d
+        return largest + np.log(total), slopes
 
 
-def _residuals(scale: _Scale, runs: Observations, x: Array) -> Array:
-    return np.logaddexp.reduce(scale.terms(runs, x), axis=1) - np.log(runs.loss)
-
-
-def _jacobian(scale: _Scale, runs: Observations, x: Array) -> Array:
-    share = softmax(scale.terms(runs, x), axis=1)
-    by_alpha = -share[:, 1] * (np.log(runs.parameters) - scale.log_n)
-    by_beta = -share[:, 2] * (np.log(runs.samples) - scale.log_d)
-    return np.column_stack([share, by_alpha, by_beta])
-
-
-def _huber_objective(scale: _Scale, runs: Observations, x: Array) -> tuple[float, Array]:
-    residuals = _residuals(scale, runs, x)
+def _huber_objective(scale: _Scale, x: Array) -> tuple[float, Array]:
+    log_law, slopes = scale.log_law(x)
+    residuals = log_law - scale.log_loss
     size = np.abs(residuals)
     value = np.where(size <= DELTA, 0.5 * residuals**2, DELTA * (size - 0.5 * DELTA)).sum()
-    return float(value), np.clip(residuals, -DELTA, DELTA) @ _jacobian(scale, runs, x)
+    return float(value), np.clip(residuals, -DELTA, DELTA) @ slopes
 
 
-def _refine(scale: _Scale, runs: Observations, start: Array):  # type: ignore[no-untyped-def]
+def _refine(scale: _Scale, start: Array):  # type: ignore[no-untyped-def]
     return least_squares(
-        lambda x: _residuals(scale, runs, x),
+        lambda x: scale.log_law(x)[0] - scale.log_loss,
         start,
-        jac=lambda x: _jacobian(scale, runs, x),
+        jac=lambda x: scale.log_law(x)[1],
         loss="huber",
         f_scale=DELTA,
         xtol=1e-12,
@@ -194,5 +196,5 @@ def _grid(scale: _Scale, runs: Observations) -> list[Array]:
     for share in SHARES:
         rest = np.log(max(middle - share * least, 1e-3 * middle) / 2)
         starts += [np.array([np.log(share * least), rest, rest, a, b]) for a in EXPONENTS for b in EXPONENTS]
-    starts.sort(key=lambda x: _huber_objective(scale, runs, x)[0])
+    starts.sort(key=lambda x: _huber_objective(scale, x)[0])
     return starts[:REFINED_STARTS]

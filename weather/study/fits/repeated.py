@@ -25,7 +25,7 @@ from weather.study.fits.parametric import DELTA
 STARTS = (0.5, 2.0, 8.0, 32.0)
 # Beyond, a constant says no more than that a repetition is worth nothing, or as much as new data.
 LEAST, MOST = 1e-2, 1e4
-ONCE_COEFFICIENTS, REPETITION_COEFFICIENTS = 5, 2
+LAW_COEFFICIENTS, REPETITION_COEFFICIENTS = 5, 2
 FEWEST_REPEATED = 4  # two more than there are constants
 
 
@@ -40,7 +40,7 @@ def noise_of_kinds(runs: Observations, fitted: Array, least: float) -> Array:
         DataError: too few runs see their data once.
     """
     noise = np.empty(len(runs))
-    for kind, coefficients in ((runs.once, ONCE_COEFFICIENTS), (~runs.once, REPETITION_COEFFICIENTS)):
+    for kind, coefficients in ((runs.once, LAW_COEFFICIENTS), (~runs.once, REPETITION_COEFFICIENTS)):
         index = np.flatnonzero(kind)
         if len(index):
             noise[index] = max(noise_of(runs.take(index), fitted[index], coefficients), least)

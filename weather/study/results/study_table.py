@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from weather.errors import DataError
-from weather.study.folder import StudyFolder
-from weather.study.results.collection import RUNS_FILE, collect_study, is_study, write_runs
 from weather.study.results.table import Table, read_table
+
+if TYPE_CHECKING:  # a study's runs bring torch along, which a CSV file does not need
+    from weather.study.folder import StudyFolder
 
 
 def find_study(path: Path) -> StudyFolder | None:
@@ -18,8 +20,10 @@ def find_study(path: Path) -> StudyFolder | None:
     """
     if not path.is_dir():
         return None
+    from weather.study.folder import PLAN_FILE, StudyFolder
+
     study = StudyFolder(path)
-    if not is_study(path):
+    if not (path / PLAN_FILE).exists():
         study.read_plan()  # says what is missing, and which studies lie beside
     return study
 
@@ -36,9 +40,12 @@ def table_of(path: Path, *, parameters: str = "total", most_epochs: float = 1.0)
     study = find_study(path)
     if study is None:
         return read_table(path, parameters=parameters, most_epochs=most_epochs)
-    write_runs(study.path / RUNS_FILE, collect_study(study))
+    from weather.study.results.collection import RUNS_FILE, collect_study, write_runs
+
+    runs = study.path / RUNS_FILE
+    write_runs(runs, collect_study(study))
     try:
-        return read_table(study.path / RUNS_FILE, parameters=parameters, most_epochs=most_epochs)
+        return read_table(runs, parameters=parameters, most_epochs=most_epochs)
     except DataError as error:
         raise DataError(
             f"nothing to fit yet: {error}", where=path, fix="`python -m weather.scaling status` shows how far it is"
