@@ -73,20 +73,25 @@ def test_a_model_that_turns_the_globe_is_as_far_as_its_lead(written: WrittenArch
 
 
 def test_a_model_of_several_states_sees_its_own_forecasts(written: WrittenArchive) -> None:
-    """x(t+1) = x(t) + x(t-1) - x(t-2) of standard scores, for three steps."""
-    skills = roll_out(
-        written, lambda states: states[:, 2] + states[:, 1] - states[:, 0], "18h", sequence_length=3, batch_size=2
-    )
+    """x(t+1) = x(t) / 2 + 3 x(t-1) / 4 - x(t-2) / 4 of standard scores, for three steps."""
+
+    def forecast(states: torch.Tensor) -> torch.Tensor:
+        return states[:, 2] / 2 + states[:, 1] * 0.75 - states[:, 0] / 4
+
+    skills = roll_out(written, forecast, "18h", sequence_length=3, batch_size=2)
     states = written.states("test").astype(np.float64)
     window = [states[i : i + 6] for i in range(3)]
     for _ in range(3):  # the recurrence is affine with weights that sum to 1, so it holds in physical units too
-        window = [window[1], window[2], window[2] + window[1] - window[0]]
+        window = [window[1], window[2], window[2] / 2 + window[1] * 0.75 - window[0] / 4]
     np.testing.assert_allclose(skills[0].errors["model"].rmse, rmse(window[2], states[5:11]), rtol=1e-5)
     assert skills[0].samples == 6
 
 
 def test_persistence_is_the_model_that_stands_still_at_every_lead(written: WrittenArchive) -> None:
-    scores = scores_of(roll_out(written, lambda states: states[:, -1], "12h,1d", dt=2))
+    skills = roll_out(written, lambda states: states[:, -1], "12h,1d", dt=2)
+    states = written.states("test").astype(np.float64)
+    np.testing.assert_allclose(skills[1].errors["model"].rmse, rmse(states[:7], states[4:]), rtol=1e-5)
+    scores = scores_of(skills)
     for by_lead in scores.values():
         assert list(by_lead) == ["12", "24"]
         for at_lead in by_lead.values():

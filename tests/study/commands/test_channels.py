@@ -78,3 +78,11 @@ def test_maps_show_what_was_fitted() -> None:
     np.testing.assert_allclose(exponents[:2, 0], [3 / 7, 0.8], atol=0.02)
     misled = [text.get_text() for text in maps[4].texts]
     assert [text.startswith("x") for text in misled] == [False, False, True, True, False, False]
+
+
+@pytest.mark.parametrize("name", ["verify", "channels"])
+def test_help_teaches(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parser().parse_args([name, "--help"])
+    output = capsys.readouterr().out
+    assert f"python -m weather.scaling {name} experiments/" in output and "default" in output

@@ -45,6 +45,8 @@ def test_pooled_scaling_misleads_one_channel_and_not_the_other(scaling: ChannelS
     assert alike is not None and larger is not None
     assert not alike.misleads and alike.excess < 0.001
     assert larger.misleads and not larger.extrapolated
+    late = cell(scaling, "z500", 72.0).pooled  # by chance beyond its interval of 90 %, at no cost
+    assert late is not None and late.size_ratio.low > 1 and not late.misleads
     ours, theirs = (law.optimum(scaling.flops, FLOPS_PER_PRODUCT) for law in (LARGER, POOLED))
     assert larger.size_ratio.estimate == pytest.approx(theirs.parameters / ours.parameters, rel=0.1)
     excess = float(LARGER.loss(theirs.parameters, theirs.samples)) / ours.loss - 1

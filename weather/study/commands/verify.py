@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from weather.errors import ConfigError
+from weather.errors import ConfigError, LaunchError
 
 
 def add_parser(kinds: Any) -> None:
@@ -42,11 +42,19 @@ def run(options: argparse.Namespace) -> int:
     """
     if options.batch_size < 1:
         raise ConfigError(f"--batch_size {options.batch_size}", rule="at least 1")
+    from weather.runtime.ranks import find_ranks
     from weather.study.folder import StudyFolder
     from weather.study.results.skill import SKILL_FILE
     from weather.study.results.verification import verify_study
     from weather.verification.leads import parse_leads
 
+    ranks = find_ranks().world_size
+    if ranks > 1:
+        raise LaunchError(
+            f"{ranks} ranks",
+            rule="verify is one process",
+            fix="start weather.evaluate --run RUN --checkpoint last on them for each run; verify takes its scores",
+        )
     outcome = verify_study(
         StudyFolder(options.study),
         leads=None if options.leads is None else parse_leads(options.leads),

@@ -43,7 +43,7 @@ MAPS = (
     ChannelMap("alpha, of model size", _of_law("model_exponent")),
     ChannelMap("beta, of data", _of_law("data_exponent")),
     ChannelMap(
-        "log2 of pooled over best size (x: beyond its error)",
+        "log2 of pooled over best size (x: misleads)",
         lambda fit: None if fit.pooled is None else float(np.log2(fit.pooled.size_ratio.estimate)),
         0.0,
         lambda fit: fit.pooled is not None and fit.pooled.misleads,

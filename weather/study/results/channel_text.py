@@ -61,7 +61,7 @@ def channel_lines(scaling: ChannelScaling) -> Iterator[str]:
         worst = max(seen, key=lambda fit: fit.seen.excess if fit.seen else 0.0)
         assert worst.seen is not None
         yield (
-            f"among the runs of {worst.seen.flops:.3g} FLOPs themselves, the best by pooled loss is worse than the best, "
+            f"among the runs of {worst.seen.flops:.3g} FLOPs, the best by pooled loss is worse than the best, "
             f"beyond the scatter, for {len(seen)} of {len(fits)}; by {worst.seen.excess:.1%} for {_names([worst])}"
         )
     reasons: dict[str, list[ChannelFit]] = {}
