@@ -26,9 +26,14 @@ from tests.study.report.made_up import (
 )
 from weather.errors import DataError
 from weather.study.folder import StudyFolder
+from weather.study.report.material import read_material
+from weather.study.report.predictions import COLUMNS, prediction_part
 from weather.study.report.report import Report, write_report
+from weather.study.report.skill import skill_part
+from weather.study.report.style import png
 from weather.study.results.registration import content_hash
 from weather.study.results.skill import SkillRow, write_skill
+from weather.study.results.table import read_table
 
 ROOT = Path(__file__).parents[3]
 DRAWS = 20
@@ -134,16 +139,14 @@ def test_predictions_are_shown_with_their_scores_unless_they_were_edited(tmp_pat
         (folder.path / "predictions" / f"{name}.json").write_text(json.dumps(record))
     score = {"run": rows[1]["name"], "loss": 0.47, "inside": True, "error": 0.064}
     (folder.path / "predictions" / "held.score.json").write_text(json.dumps(score))
-    _, report, page = report_of(folder)
-    shown = {row["id"]: row for row in sheet(report, "predictions")}
+    part = prediction_part(read_material(folder))
+    names = [column.name for column in COLUMNS]
+    shown = {row[0]: dict(zip(names, row, strict=True)) for row in part.sheets[0].rows}
     assert set(shown) == {"held", "waiting"}
     assert (shown["held"]["interval"], shown["held"]["inside"]) == ("0.4 to 0.6, 90%", "yes")
-    assert (shown["held"]["seen_loss"], shown["waiting"]["inside"]) == ("0.47", "")
-    assert "Not scored yet: waiting." in page
-    assert "was edited after it was registered" in page
-    # With one budget there are no two minima, and no law: it is said, with what to do.
-    assert "1 of 1 budgets have a minimum" in page
-    assert f"<code>python -m weather.scaling run {folder.path}</code>" in page
+    assert (shown["held"]["seen_loss"], shown["waiting"]["inside"]) == (0.47, None)
+    assert "was edited after it was registered" in part.remarks[0]
+    assert part.remarks[1].startswith("Not scored yet: waiting.")
 
 
 def test_channels_have_their_errors_and_maps(tmp_path: Path) -> None:
@@ -156,13 +159,13 @@ def test_channels_have_their_errors_and_maps(tmp_path: Path) -> None:
         for lead in (6.0, 24.0)
     ]
     write_skill(folder.path / "skill.csv", skill)
-    _, report, page = report_of(folder)
-    assert {"skill.png", "channel_maps.png"} <= {path.name for path in report.files}
-    best = sheet(report, "skill_best")
-    assert [(row["channel"], row["lead_hours"]) for row in best[:2]] == [("t500", "6.0"), ("t500", "24.0")]
-    assert best[0]["run"] == min(rows, key=lambda row: row["loss"])["name"]
-    assert len(sheet(report, "channel_maps")) == 4
-    assert "Channels and lead times" not in report.missing
+    part = skill_part(read_material(folder), read_table(folder.path / "runs.csv"))
+    assert [drawing.name for drawing in part.drawings] == ["skill", "channel_maps"]
+    best = part.sheets[0].rows
+    assert [row[:2] for row in best[:2]] == [("t500", 6.0), ("t500", 24.0)]
+    assert best[0][-1] == min((row for row in rows if row["role"] == "branch"), key=lambda row: row["loss"])["name"]
+    assert len(part.drawings[1].rows) == 4
+    assert png(part.drawings[1].figure).startswith(b"\x89PNG")
 
 
 def test_a_factor_study_shows_each_factor(factors: Study) -> None:
@@ -178,9 +181,9 @@ def test_a_factor_study_shows_each_factor(factors: Study) -> None:
     assert report.missing == ("Channels and lead times",)
 
 
-@pytest.mark.parametrize("kind", ["planned", "failures", "nan", "running"])
+@pytest.mark.parametrize("kind", ["planned", "failures", "nan", "running", "one budget"])
 def test_a_study_that_is_not_done_is_reported_too(kind: str, tmp_path: Path) -> None:
-    folder, rows = budget_study(tmp_path / kind, budgets=BUDGETS[:2])
+    folder, rows = budget_study(tmp_path / kind, budgets=BUDGETS[: 1 if kind == "one budget" else 2])
     plan = folder.read_plan()
     if kind == "planned":
         (folder.path / "runs.csv").unlink()
@@ -194,13 +197,14 @@ def test_a_study_that_is_not_done_is_reported_too(kind: str, tmp_path: Path) -> 
         write_table(folder, [{**row, "loss": float("nan")} for row in rows])
         for run in plan.runs:
             write_run(folder, run, float("nan"))
-    else:
+    elif kind == "running":
         write_table(folder, [{**row, "status": "running", "loss": "", "own_C": ""} for row in rows])
         for run in plan.runs:
             write_run(folder, run, 1.0, upto=0.0)
     _, report, page = report_of(folder)
     assert "IsoFLOP curves" in report.missing
-    assert "Nothing is fitted." in page
+    # With one budget there are no two minima, and N and D rise and fall together.
+    assert ("1 of 1 budgets have a minimum" if kind == "one budget" else "Nothing is fitted.") in page
     for title in report.missing:  # one sentence, and a command
         part = page[page.index(f'-title">{title}</h2>') :]
         assert "<code>python -m weather.scaling " in part[: part.index("</section>")], title

@@ -9,7 +9,7 @@ import numpy as np
 from weather.errors import WeatherError
 from weather.study.fits.comparison import BackTest, back_test
 from weather.study.fits.compute import ComputeFit, fit_compute
-from weather.study.fits.fit import FITS, ONCE_COEFFICIENTS, StudyFit, fit_study, seen_once
+from weather.study.fits.fit import FITS, LAW_COEFFICIENTS, StudyFit, fit_study, seen_once
 from weather.study.fits.forms import LEFT_OUT
 from weather.study.fits.intervals import Interval, by_run
 from weather.study.fits.laws import Array, LossLaw
@@ -104,7 +104,7 @@ def _bands(
 
     fitted = law.loss(runs.parameters, runs.samples)
     try:
-        intervals = by_run(runs, fitted, ONCE_COEFFICIENTS, evaluate, level=level, draws=draws, seed=seed)
+        intervals = by_run(runs, fitted, LAW_COEFFICIENTS, evaluate, level=level, draws=draws, seed=seed)
     except WeatherError:  # the fit itself was refused an interval too, and said why
         return (), {}
     curves = tuple(_band(n, intervals, f"budget {budget}") for budget, n in enumerate(sizes))

@@ -88,7 +88,7 @@ def _maps(material: Material, table: Table) -> tuple[tuple[Drawing, ...], tuple[
         return (), (f"No maps of how channels scale: {error}",)
     caption = (
         "How the mean squared error of each channel at each lead scales: exponents of compute, size and data, and "
-        "where the size that the pooled loss advises is not the best for the channel (x). Grey: nothing could be fitted."
+        "where the size that the pooled loss advises is not the best for the channel (x). Grey: nothing is fitted."
     )
     drawing = Drawing(
         "channel_maps",
