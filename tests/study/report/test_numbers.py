@@ -18,6 +18,7 @@ THIN = numbers.THIN
         (numbers.number, 0.0, "0"),
         (numbers.number, 0.46431, "0.4643"),
         (numbers.number, -20.25, "−20.25"),
+        (lambda value: numbers.number(value, 3), 4336.0, "4340"),
         (numbers.number, float("nan"), "not finite"),
         (numbers.number, 1.5e-12, f"1.5{THIN}×{THIN}10⁻¹²"),
         (numbers.power, 1e10, f"1{THIN}×{THIN}10¹⁰"),

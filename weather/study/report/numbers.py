@@ -18,7 +18,7 @@ def number(value: float, digits: int = 4) -> str:
         return "not finite"
     if value and not 1e-3 <= abs(value) < 1e5:
         return power(value, digits)
-    return f"{value:.{digits}g}".replace("-", MINUS)
+    return f"{float(f'{value:.{digits}g}'):g}".replace("-", MINUS)
 
 
 def power(value: float, digits: int = 3) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 from weather.errors import ConfigError
-from weather.study.report.numbers import count
+from weather.study.report.numbers import count, power
 
 #: Okabe & Ito 2008, "Color Universal Design", without the yellow, which white paper swallows.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -95,6 +95,17 @@ def plain_ticks(axis: Axes, which: str) -> None:
         ticks.set_major_locator(LogLocator(subs=TICKS_OF_A_DECADE if high / low < 15 else (1.0, 2.0, 5.0)))
     ticks.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
     ticks.set_minor_formatter(NullFormatter())
+
+
+def few_ticks(axis: Axes) -> None:
+    """At most a few labels on a logarithmic x axis over little more than a decade, where they would overlap."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axis.get_xlim()
+    if high / low < 20:
+        axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 5 else (1.0, 3.0)))
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: power(value, 1)))
+        axis.xaxis.set_minor_formatter(NullFormatter())
 
 
 def png(figure: Figure) -> bytes:

@@ -152,7 +152,9 @@ def _flagged(material: Material, analysis: Analysis | None) -> list[str]:
         said.append(f"asked for and impossible: {_runs(len(material.plan.impossible))}")
     if analysis is not None:
         said += analysis.table.remarks
-        left_out = Counter(reason for _, reason in analysis.table.left_out)
+        # Trunks are left out by design, and failures are named above.
+        named = {run.name for run in material.plan.runs if run.role == "trunk"} | {row.name for row in failed}
+        left_out = Counter(reason for name, reason in analysis.table.left_out if name not in named)
         said += [f"left out of the fits, {_runs(n)}: {reason}" for reason, n in left_out.most_common()]
         if analysis.fit.isoflops is not None:
             said += [f"At {power(c.flops)} FLOPs {c.flaw}" for c in analysis.fit.isoflops.curves if c.flaw]
