@@ -74,7 +74,7 @@ def _figure(rows: list[Row]) -> Figure:
                 continue
             axis.set(xscale="log", yscale="log")
         axis.set_xlabel(label)
-        plain_ticks(axis, "y")
+        plain_ticks(axis)
     axes[0, 0].set_ylabel("validation loss [1]")
     if len(sizes) <= LEGEND_SIZES:
         axes[0, 2].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -156,7 +156,7 @@ def _gap_figure(gaps: list[tuple[Row, float]]) -> Figure:
         values = [row.number(column) for row, _ in gaps]
         left.plot(sizes, values, MARKERS[place], color=COLOURS[place], ms=5, mfc="none", label=label)
     left.set(xscale="log", yscale="log", xlabel="model size N [parameters]", ylabel="loss [1]")
-    plain_ticks(left, "y")
+    plain_ticks(left)
     left.legend()
     epochs = [row.number("epochs") or 0.0 for row, _ in gaps]
     points = right.scatter(sizes, [100 * gap for _, gap in gaps], c=epochs, cmap="cividis", s=32, edgecolor="#374151")

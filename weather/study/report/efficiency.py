@@ -88,11 +88,12 @@ def _figure(found: dict[str, Efficiency]) -> Figure:
         if None not in amdahl:
             left.plot(between, amdahl, "--", color=colour, lw=1.0)
         right.plot(fit.ranks, 100 * fit.efficiency, marker, ls="-", lw=1.0, color=colour)
-        for axis in (left, right):
-            _rank_axis(axis, fit.ranks.tolist())
     left.set(yscale="log", ylabel="samples / s")
     left.legend()
-    plain_ticks(left, "y")
+    plain_ticks(left)
+    ranks = sorted({float(count_) for fit in found.values() for count_ in fit.ranks})
+    for axis in (left, right):
+        _rank_axis(axis, ranks)
     right.axhline(100, ls=":", color=QUIET)
     right.set(ylabel="efficiency [%]")
     right.set_ylim(bottom=0)

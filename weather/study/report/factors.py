@@ -81,7 +81,7 @@ def _figure(rows: list[Row]) -> Figure:
             axis.plot(*zip(*known, strict=True), MARKERS[place], ls="-" if ordered else "", color=COLOURS[place])
             if column in ("loss", "samples_per_second") and min(y for _, y in known) > 0:
                 axis.set_yscale("log")
-                plain_ticks(axis, "y")
+                plain_ticks(axis)
             else:
                 axis.set_ylim(bottom=0)
         else:

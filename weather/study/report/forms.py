@@ -115,7 +115,7 @@ def _figure(analysis: Analysis) -> Figure:
     for place, (form, fit) in enumerate(analysis.compute.items()):
         left.plot(span, fit.law(span), ("-", "--")[place], color=COLOURS[place], label=form)
     left.set(xscale="log", yscale="log", xlabel="C [FLOPs]", ylabel="loss at the optimum [1]")
-    plain_ticks(left, "y")
+    plain_ticks(left)
     if analysis.compute:
         left.legend()
     largest = runs.take(runs.budgets()[-1])

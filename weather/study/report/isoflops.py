@@ -94,6 +94,6 @@ def _figure(analysis: Analysis, curves: tuple[IsoFlopCurve, ...]) -> Figure:
                 zorder=5,
             )
     axis.set(xscale="log", yscale="log", xlabel="model size N [parameters]", ylabel="validation loss [1]")
-    plain_ticks(axis, "y")
+    plain_ticks(axis)
     axis.legend(title="budget C", loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure

@@ -115,7 +115,7 @@ def _curves(analysis: Analysis) -> Figure:
             axis.fill_between(band.x, band.low, band.high, color=colour, alpha=0.22, lw=0)
             axis.plot(band.x, band.estimate, color=colour, lw=1.2)
     axis.set(xscale="log", yscale="log", xlabel="model size N [parameters]", ylabel="validation loss [1]")
-    plain_ticks(axis, "y")
+    plain_ticks(axis)
     axis.legend(title="budget C", loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 

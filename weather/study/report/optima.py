@@ -128,6 +128,6 @@ def _figure(analysis: Analysis) -> Figure:
                     )
         axis.set(xscale="log", yscale="log", xlabel="C [FLOPs]", title=label)
         axis.axvline(analysis.ahead, color=QUIET, ls=":", lw=1)
-        plain_ticks(axis, "y")
+        plain_ticks(axis)
     axes[0, 0].legend(loc="upper left")
     return figure

@@ -8,7 +8,7 @@ import numpy as np
 
 from weather.study.report.analysis import METHOD, Analysis
 from weather.study.report.parts import Drawing, Part
-from weather.study.report.style import MARKERS, graded, new_figure, styled
+from weather.study.report.style import MARKERS, graded, new_figure, plain_ticks, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,6 +61,8 @@ def _figure(analysis: Analysis, residuals: Array) -> Figure:
             axis.plot(values[index], 100 * residuals[index], MARKERS[place % len(MARKERS)], color=colour, ms=5)
         axis.set(xscale="log", xlabel=label)
         axis.set_ylim(*(1.15 * 100 * np.abs(residuals).max() * np.array([-1, 1]) + [-1e-6, 1e-6]))
+    for axis in axes[0]:
+        plain_ticks(axis)
     axes[0, 0].set_ylabel("loss over law − 1 [%]")
     for axis in axes[0, 1:]:
         axis.tick_params(labelleft=False)

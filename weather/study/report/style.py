@@ -78,31 +78,23 @@ def graded(number: int) -> list[Any]:
     return [matplotlib.colormaps["viridis"](x) for x in np.linspace(0.0, 0.85, max(number, 1))]
 
 
-def plain_ticks(axis: Axes, which: str) -> None:
-    """Tick labels such as 0.3 and 2 instead of powers of ten, for a logarithmic axis over less than two decades."""
+def plain_ticks(axis: Axes) -> None:
+    """Labels on logarithmic axes that can be read: 0.7 and 20 k on y, few powers on x, where many would overlap."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-    ticks = axis.xaxis if which == "x" else axis.yaxis
-    if not np.isfinite(axis.dataLim.minposx if which == "x" else axis.dataLim.minposy):
-        axis.set(**{f"{which}scale": "linear"})  # nothing positive is there
+    if not np.isfinite([axis.dataLim.minposx, axis.dataLim.minposy]).all():
+        axis.set(xscale="linear", yscale="linear")  # nothing positive is there
         return
-    low, high = axis.get_xlim() if which == "x" else axis.get_ylim()
-    if high / low >= 100:
-        return
-    if high / low < 1.5:
-        ticks.set_major_locator(MaxNLocator(nbins=6))
-    else:
-        ticks.set_major_locator(LogLocator(subs=TICKS_OF_A_DECADE if high / low < 15 else (1.0, 2.0, 5.0)))
-    ticks.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
-    ticks.set_minor_formatter(NullFormatter())
-
-
-def few_ticks(axis: Axes) -> None:
-    """At most a few labels on a logarithmic x axis over little more than a decade, where they would overlap."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
+    low, high = axis.get_ylim()
+    if axis.get_yscale() == "log" and high / low < 100:
+        if high / low < 1.5:
+            axis.yaxis.set_major_locator(MaxNLocator(nbins=6))
+        else:
+            axis.yaxis.set_major_locator(LogLocator(subs=TICKS_OF_A_DECADE if high / low < 15 else (1.0, 2.0, 5.0)))
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
+        axis.yaxis.set_minor_formatter(NullFormatter())
     low, high = axis.get_xlim()
-    if high / low < 20:
+    if axis.get_xscale() == "log" and high / low < 20:
         axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 5 else (1.0, 3.0)))
         axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: power(value, 1)))
         axis.xaxis.set_minor_formatter(NullFormatter())

@@ -10,7 +10,7 @@ from weather.study.planned import PlannedRun
 from weather.study.report.material import Material
 from weather.study.report.numbers import count, power
 from weather.study.report.parts import Drawing, Part
-from weather.study.report.style import QUIET, few_ticks, graded, new_figure, plain_ticks, styled
+from weather.study.report.style import QUIET, graded, new_figure, plain_ticks, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -110,7 +110,5 @@ def _panel_of(axis: Axes, material: Material, runs: list[PlannedRun]) -> None:
     begins = [material.curves[run.name].flops[0] for run in runs if run.role == "branch"]
     if begins:
         _show_from(axis, min(begins) / 1.5)
-    plain_ticks(axis, "y")
-    if np.isfinite(axis.dataLim.minposx):
-        few_ticks(axis)
+    plain_ticks(axis)
     axis.legend(fontsize=6.5, handlelength=1.2)
