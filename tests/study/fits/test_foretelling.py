@@ -60,3 +60,8 @@ def test_too_few_budgets_leave_one_interval_and_too_few_runs_none() -> None:
     assert "its interval is by run only: 2 budgets" in " ".join(found.remarks)
     with pytest.raises(DataError, match="neither fit of L"):
         foretell(grid(1, 4, NOISE), RunAhead(NEXT), **OPTIONS)  # type: ignore[arg-type]
+
+
+def test_a_few_epochs_may_count_as_new_data() -> None:
+    ahead = RunAhead(NEXT, 1e7, NEXT / 6e7, NEXT / 6e7 / 4, most_epochs=4)
+    assert "repeats" not in " ".join(foretell(grid(3, 4, NOISE), ahead, **OPTIONS).remarks)  # type: ignore[arg-type]

@@ -24,6 +24,7 @@ from weather.study.fits.repeated import (
     LEAST,
     MOST,
     REPETITION_COEFFICIENTS,
+    expected_loss,
     fit_repeated,
     noise_of_kinds,
 )
@@ -202,7 +203,7 @@ def _fit_repeated(runs: Observations, once: LossLaw, seed_noise: float, options:
         law = fit_repeated(drawn, fit_huber(seen_once(drawn), once).law, found.law).law
         return {"data_repetitions": law.data_repetitions, "model_excess": law.model_excess}
 
-    fitted = found.law.loss(runs.parameters, runs.samples, runs.unique)
+    fitted = expected_loss(found.law, runs.parameters, runs.samples, runs.unique)
     noise = noise_of_kinds(runs, fitted, seed_noise)
     coefficients = LAW_COEFFICIENTS + REPETITION_COEFFICIENTS
     intervals = by_run(runs, fitted, coefficients, evaluate, noise=noise, **options)

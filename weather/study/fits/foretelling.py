@@ -22,6 +22,7 @@ from weather.study.fits.repeated import (
     FEWEST_REPEATED,
     LAW_COEFFICIENTS,
     REPETITION_COEFFICIENTS,
+    expected_loss,
     fit_repeated,
     noise_of_kinds,
 )
@@ -38,12 +39,18 @@ class RunAhead:
         flops: C.
         parameters, samples: N and D; None: the best use of the budget.
         unique: U, different samples that there are for it; None: enough.
+        most_epochs: so often they count as new.
     """
 
     flops: float
     parameters: float | None = None
     samples: float | None = None
     unique: float | None = None
+    most_epochs: float = 1.0
+
+    def repeats(self, samples: float) -> bool:
+        """Whether so many samples are more than the different ones."""
+        return self.unique is not None and samples > self.unique * max(1 + REPEATED, self.most_epochs)
 
 
 @dataclass(frozen=True)
@@ -101,7 +108,7 @@ def foretell(
     for name, given in (("parameters", ahead.parameters), ("samples", ahead.samples)):
         if given is not None:
             union[name] = Interval(given, given, given, level)
-    if ahead.unique is not None and union["samples"].estimate > ahead.unique * (1 + REPEATED) and not with_repeats:
+    if ahead.unique is not None and ahead.repeats(union["samples"].estimate) and not with_repeats:
         remarks.append(
             f"the run repeats its data ({union['samples'].estimate / ahead.unique:.3g} epochs) and no fitted runs show "
             "what that costs: its loss will lie above what is said here by an unknown amount"
@@ -125,7 +132,7 @@ def _foretell(
     coefficients = LAW_COEFFICIENTS + (0 if isinstance(law, LossLaw) else REPETITION_COEFFICIENTS)
     fitted = _loss(law, runs.parameters, runs.samples, runs.unique)
     noise = noise_of_kinds(runs, fitted, seed_noise)
-    repeats = ahead.unique is not None and _point(law, ahead, k).samples > ahead.unique * (1 + REPEATED)
+    repeats = ahead.repeats(_point(law, ahead, k).samples)
     # Of its kind: repeated data scatter more.
     own = float(noise.max() if repeats else noise[runs.once][0])
     intervals = by_run(
@@ -155,18 +162,22 @@ def _fit(runs: Observations, method: str, start: Law | None) -> Law:
 
 
 def _point(law: Law, ahead: RunAhead, k: float) -> Optimum:
-    unique = np.inf if ahead.unique is None else ahead.unique
+    once = law if isinstance(law, LossLaw) else law.law
     if ahead.parameters is not None and ahead.samples is not None:
-        loss = float(_loss(law, np.array(ahead.parameters), np.array(ahead.samples), np.array(unique)))
+        if isinstance(law, LossLaw) or ahead.unique is None or not ahead.repeats(ahead.samples):
+            return Optimum(ahead.parameters, ahead.samples, float(once.loss(ahead.parameters, ahead.samples)))
+        loss = float(law.loss(ahead.parameters, ahead.samples, ahead.unique))
         return Optimum(ahead.parameters, ahead.samples, loss)
-    if isinstance(law, LossLaw):
-        return law.optimum(ahead.flops, k)
-    # Where U is not known, as many as the run can use.
-    return law.optimum(ahead.flops, k, unique if np.isfinite(unique) else ahead.flops / k)
+    best = once.optimum(ahead.flops, k)
+    if isinstance(law, LossLaw) or ahead.unique is None or not ahead.repeats(best.samples):
+        return best
+    return law.optimum(ahead.flops, k, ahead.unique)
 
 
 def _loss(law: Law, parameters: Array, samples: Array, unique: Array) -> Array:
-    return law.loss(parameters, samples) if isinstance(law, LossLaw) else law.loss(parameters, samples, unique)
+    if isinstance(law, LossLaw):
+        return law.loss(parameters, samples)
+    return expected_loss(law, parameters, samples, unique)
 
 
 def _union(intervals: list[Interval]) -> Interval:

@@ -19,7 +19,7 @@ from scipy.optimize import least_squares
 from weather.errors import DataError
 from weather.study.fits.intervals import noise_of
 from weather.study.fits.laws import Array, LossLaw, RepeatedDataLaw
-from weather.study.fits.observations import Observations
+from weather.study.fits.observations import REPEATED, Observations
 from weather.study.fits.parametric import DELTA
 
 STARTS = (0.5, 2.0, 8.0, 32.0)
@@ -27,6 +27,12 @@ STARTS = (0.5, 2.0, 8.0, 32.0)
 LEAST, MOST = 1e-2, 1e4
 LAW_COEFFICIENTS, REPETITION_COEFFICIENTS = 5, 2
 FEWEST_REPEATED = 4  # two more than there are constants
+
+
+def expected_loss(law: RepeatedDataLaw, parameters: Array, samples: Array, unique: Array) -> Array:
+    """Of runs that see their data once the law that was fitted to them, of the others that of repeated data."""
+    once = samples <= unique * (1 + REPEATED)
+    return np.where(once, law.law.loss(parameters, samples), law.loss(parameters, samples, unique))
 
 
 def noise_of_kinds(runs: Observations, fitted: Array, least: float) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -113,7 +113,8 @@ def predict(
         raise ConfigError(f"'{name}' is among the runs that are fitted", rule="what is known cannot be foretold")
     if ahead.unique is None:
         common = _common(table, "u")
-        ahead = RunAhead(ahead.flops, ahead.parameters, ahead.samples, float(common) if common else None)
+        ahead = replace(ahead, unique=float(common) if common else None)
+    ahead = replace(ahead, most_epochs=table.most_epochs)
     noise = table.seed_noise.deviation if table.seed_noise else 0.0
     foretold = foretell(table.runs, ahead, level=level, draws=draws, seed=seed, seed_noise=noise)
     batch = _common(table, "batch_size")

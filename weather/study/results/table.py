@@ -52,6 +52,7 @@ class Table:
         remarks: what was assumed, or looks wrong but was kept.
         seed_noise: from runs that differ in their seed alone, if there are.
         path, digest: of the file, and its SHA-256.
+        most_epochs: runs of no more epochs count as seeing new data throughout.
     """
 
     runs: Observations
@@ -62,6 +63,7 @@ class Table:
     seed_noise: SeedNoise | None
     path: Path
     digest: str
+    most_epochs: float = 1.0
 
     def without(self, names: Collection[str] = (), most_flops: float = math.inf) -> Table:
         """The table without runs that are held back from the fit.
@@ -145,7 +147,15 @@ def read_table(path: Path, *, parameters: str = "total", most_epochs: float = 1.
     remarks += _inconsistent(runs, names) + _mixed(rows, names)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Table(
-        runs, tuple(names), tuple(rows), tuple(left_out), tuple(remarks), _seed_noise(runs, rows), path, digest
+        runs,
+        tuple(names),
+        tuple(rows),
+        tuple(left_out),
+        tuple(remarks),
+        _seed_noise(runs, rows),
+        path,
+        digest,
+        most_epochs,
     )
 
 
