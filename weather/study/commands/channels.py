@@ -11,7 +11,7 @@ from typing import Any
 from weather.errors import ConfigError
 
 CHANNELS_FILE = "channels.json"
-FILE_WIDTH = 180  # of the table where it goes to no terminal
+FILE_WIDTH = 200  # of the table where it goes to no terminal
 
 
 def add_parser(kinds: Any) -> None:

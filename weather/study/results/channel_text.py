@@ -84,7 +84,7 @@ def _names(fits: list[ChannelFit]) -> str:
 def _between(interval: Interval | None) -> str:
     if interval is None:
         return ""
-    return f"{interval.estimate:.3g} ({interval.low:.2g} to {interval.high:.2g})"
+    return f"{interval.estimate:.3g} ({interval.low:.3g} to {interval.high:.3g})"
 
 
 def channel_json(scaling: ChannelScaling) -> dict[str, Any]:
