@@ -1,13 +1,27 @@
-"""Scaling studies: ``python -m weather.scaling fit runs.csv`` fits scaling laws to a table of runs."""
+"""Scaling studies: ``python -m weather.scaling fit runs.csv`` fits scaling laws to a table of runs, ``report STUDY``
+shows all of a study on one page."""
 
 from __future__ import annotations
 
 import argparse
 
 from weather.errors import command_line
-from weather.study.commands import calibrate, channels, collect, fit, plan, predict, run, score, start, status, verify
+from weather.study.commands import (
+    calibrate,
+    channels,
+    collect,
+    fit,
+    plan,
+    predict,
+    report,
+    run,
+    score,
+    start,
+    status,
+    verify,
+)
 
-COMMANDS = (run, plan, calibrate, start, status, verify, collect, fit, channels, predict, score)
+COMMANDS = (run, plan, calibrate, start, status, verify, collect, fit, channels, predict, score, report)
 
 
 def parser() -> argparse.ArgumentParser:

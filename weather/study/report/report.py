@@ -1,0 +1,165 @@
+"""From a study's folder to its report: the page, and each figure and table as a file beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from weather.errors import DataError
+from weather.study.folder import StudyFolder
+from weather.study.report import forms, isoflops, loss_law, optima, residuals
+from weather.study.report.analysis import Analysis, analyse
+from weather.study.report.cost import cost_part, generalisation_part, node_hours, savings_part
+from weather.study.report.efficiency import efficiency_part
+from weather.study.report.factors import factor_parts
+from weather.study.report.material import Material, read_material
+from weather.study.report.numbers import number, power
+from weather.study.report.page import Heading, render
+from weather.study.report.parts import Part
+from weather.study.report.predictions import prediction_part
+from weather.study.report.provenance import provenance_part
+from weather.study.report.run_tables import failure_part, run_part
+from weather.study.report.skill import skill_part
+from weather.study.report.style import png
+from weather.study.report.summary import summarise
+from weather.study.report.training_curves import curve_part
+from weather.study.results.table import read_table
+
+PAGE_FILE = "report.html"
+LAW_PARTS = (
+    (isoflops.ANCHOR, isoflops.TITLE, isoflops.isoflop_part),
+    (loss_law.ANCHOR, loss_law.TITLE, loss_law.law_part),
+    (optima.ANCHOR, optima.TITLE, optima.optima_part),
+    (residuals.ANCHOR, residuals.TITLE, residuals.residual_part),
+    (forms.ANCHOR, forms.TITLE, forms.form_part),
+)
+STEPS = ("read", "fitted", "drawn", "written")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written.
+
+    Attributes:
+        page: the HTML file.
+        files: PNG and CSV files beside it.
+        missing: titles of the parts that have nothing to show yet.
+    """
+
+    page: Path
+    files: tuple[Path, ...]
+    missing: tuple[str, ...]
+
+
+def write_report(
+    folder: StudyFolder,
+    out: Path,
+    *,
+    command: str,
+    flops: float | None = None,
+    level: float = 0.9,
+    draws: int = 400,
+    seed: int = 0,
+    done: Callable[[str], None] = lambda _: None,
+) -> Report:
+    """Write the report of a study, as far as its table has come.
+
+    Args:
+        out: folder; files of an earlier report are replaced.
+        command: that asked for it, for the provenance.
+        flops, level, draws, seed: of the fits, as in `analyse`.
+        done: told after each of STEPS.
+
+    Raises:
+        DataError: there is no plan, a file of the study is damaged, or `out` cannot be written.
+        ConfigError: matplotlib or jinja2 is not installed.
+    """
+    made = datetime.datetime.now(datetime.timezone.utc)
+    material = read_material(folder)
+    done("read")
+    analysis, refused = None, ""
+    if material.plan.kind == "budgets":
+        analysis, refused = _analysis(material, flops=flops, level=level, draws=draws, seed=seed)
+    done("fitted")
+    parts = _parts(material, analysis, refused)
+    parts.append(provenance_part(material, command, made))
+    done("drawn")
+    heading = Heading(
+        f"Scaling study: {material.plan.name}",
+        f"{made:%d %B %Y, %H:%M} UTC, {material.study}",
+        tuple(_headline(material, analysis)),
+    )
+    page = render(heading, summarise(material, analysis, refused), parts)
+    report = _written(out, page, parts)
+    done("written")
+    return report
+
+
+def _analysis(
+    material: Material, *, flops: float | None, level: float, draws: int, seed: int
+) -> tuple[Analysis | None, str]:
+    if not material.rows:
+        return None, f"There is no {material.table.name} yet."
+    try:
+        return analyse(read_table(material.table), flops=flops, level=level, draws=draws, seed=seed), ""
+    except DataError as error:
+        return None, str(error)
+
+
+def _parts(material: Material, analysis: Analysis | None, refused: str) -> list[Part]:
+    parts = factor_parts(material)
+    if material.plan.kind == "budgets":
+        for anchor, title, make in LAW_PARTS:
+            part = make(analysis) if analysis else Part(anchor, title, missing=f"Nothing is fitted. {refused}")
+            # What a fit lacks is runs.
+            again = f"python -m weather.scaling run {material.study}" if part.missing else ""
+            parts.append(dataclasses.replace(part, command=again))
+        parts.append(prediction_part(material))
+    parts += [make(material) for make in (cost_part, generalisation_part, curve_part)]
+    parts += [skill_part(material, analysis.table if analysis else None), efficiency_part(material)]
+    if material.plan.kind == "budgets":
+        parts.append(savings_part(material))
+    return [*parts, run_part(material), failure_part(material)]
+
+
+def _headline(material: Material, analysis: Analysis | None) -> list[tuple[str, str]]:
+    states = Counter(row.status for row in material.rows)
+    said = [(f"{states['finished']} of {len(material.plan.runs)}", "runs finished")]
+    if states["failed"]:
+        said.append((str(states["failed"]), "failed"))
+    spent = sum(row.number("own_C") or 0.0 for row in material.rows)
+    hours = [hours for row in material.rows if (hours := node_hours(row)) is not None]
+    if spent:
+        said.append((power(spent), "FLOPs spent"))
+    if hours:
+        said.append((number(sum(hours), 3), "node-hours"))
+    best = [(loss, row.name) for row in material.finished() if (loss := row.positive("loss")) is not None]
+    if best:
+        said.append((number(min(best)[0]), f"least loss, {min(best)[1]}"))
+    if analysis is not None and analysis.law is not None:
+        said.append((number(analysis.law.parameter_exponent, 2), "a, of N_opt ∝ Cᵃ"))
+    return said
+
+
+def _written(out: Path, page: str, parts: list[Part]) -> Report:
+    contents: dict[str, bytes] = {}
+    for part in parts:
+        for drawing in part.drawings:
+            contents[f"{drawing.name}.png"] = png(drawing.figure)
+            contents[f"{drawing.name}.csv"] = drawing.csv().encode()
+        contents |= {f"{sheet.name}.csv": sheet.csv().encode() for sheet in part.sheets}
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        # Last, so that a page has all of its files.
+        for name, content in {**contents, PAGE_FILE: page.encode()}.items():
+            partial = out / f"{name}.partial"
+            partial.write_bytes(content)
+            os.replace(partial, out / name)
+    except OSError as error:
+        raise DataError(f"the report cannot be written ({error})", where=out) from error
+    return Report(out / PAGE_FILE, tuple(out / name for name in contents), tuple(p.title for p in parts if p.missing))
