@@ -10,7 +10,9 @@ from weather.study.commands import (
     calibrate,
     channels,
     collect,
+    demo,
     fit,
+    next,
     plan,
     predict,
     report,
@@ -21,7 +23,7 @@ from weather.study.commands import (
     verify,
 )
 
-COMMANDS = (run, plan, calibrate, start, status, verify, collect, fit, channels, predict, score, report)
+COMMANDS = (demo, run, plan, calibrate, start, status, collect, fit, predict, next, score, verify, channels, report)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import inspect
 import logging
 import sys
-from collections.abc import Iterator
 
 from weather.data.quasigeostrophic import CHANNELS
-from weather.data.synthetic import Progress, create_test_data
+from weather.data.synthetic import create_test_data
+from weather.data.synthetic_progress import simulation_bar
 from weather.errors import command_line
 
 DESCRIPTION = f"""\
@@ -74,25 +73,10 @@ def main() -> None:
     if channels and len(channels) == 1 and channels[0].isdecimal():
         arguments["channels"] = int(channels[0])
     arguments["states_per_year"] = arguments["states_per_year"] or None
-    with _progress_bar() as progress:
+    with simulation_bar() as progress:
         # Within the bar, which redirects stdout so that a message is not wiped away with it.
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
         create_test_data(**arguments, progress=progress)
-
-
-@contextlib.contextmanager
-def _progress_bar() -> Iterator[Progress | None]:
-    """A bar with the time left on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich import progress as rich_progress
-    from rich.console import Console
-
-    columns = (*rich_progress.Progress.get_default_columns(), rich_progress.TextColumn("{task.completed:.0f} days"))
-    with rich_progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("simulating weather", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,12 @@ def add_table(parser: argparse.ArgumentParser) -> None:
         default="total",
         help="which N: with or without patch embedding and positions (default: %(default)s)",
     )
-    add(
+    add_most_epochs(parser)
+
+
+def add_most_epochs(parser: argparse.ArgumentParser) -> None:
+    """From how many epochs on data count as repeated."""
+    parser.add_argument(
         "--most_epochs",
         type=float,
         default=1.0,
