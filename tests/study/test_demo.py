@@ -1,4 +1,4 @@
-"""The small demo: a whole study is killed in the middle, started again, and ends in a scored prediction and a report."""
+"""The small demo: a study is killed in the middle, started again, and ends in a scored prediction and a report."""
 
 from __future__ import annotations
 

@@ -94,10 +94,11 @@ def plain_ticks(axis: Axes) -> None:
         axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
         axis.yaxis.set_minor_formatter(NullFormatter())
     low, high = axis.get_xlim()
-    if axis.get_xscale() == "log" and high / low < 20:
-        axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 5 else (1.0, 3.0)))
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: power(value, 1)))
+    if axis.get_xscale() == "log":
         axis.xaxis.set_minor_formatter(NullFormatter())
+        if high / low < 20:
+            axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 5 else (1.0, 3.0)))
+            axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: power(value, 1)))
 
 
 def png(figure: Figure) -> bytes:
