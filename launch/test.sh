@@ -10,9 +10,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . launch/environment.sh
 use_environment test
 
-selection=()
+fast="" selection=()
 case ${1:-} in
-  --fast) shift && selection=(-m "not slow") ;;
+  --fast) shift && fast="not slow and " selection=(-m "not slow") ;;
   --cluster) shift && selection=(-m cluster) ;;
 esac
 # Ranks times threads must not exceed the cores; the distributed tests start up to two ranks.
@@ -22,4 +22,11 @@ rules=(--line-length 120 --target-version py310)
 "$python" -m ruff check "${rules[@]}" --quiet --select E,F,I,UP,B,SIM,W,C4,PIE,RET --ignore B904 weather tests
 "$python" -m mypy
 "$python" -c "from importlinter.cli import lint_imports_command; lint_imports_command()" --no-cache
-"$python" -m pytest ${selection[@]+"${selection[@]}"} "$@"
+if [ $# -gt 0 ] || { [ ${#selection[@]} -gt 0 ] && [ -z "$fast" ]; }; then
+  "$python" -m pytest ${selection[@]+"${selection[@]}"} "$@"
+else # all of them: first, two at a time, what needs no more than a core
+  failed=0
+  "$python" -m pytest -m "${fast}side_by_side" --numprocesses 2 || failed=$?
+  "$python" -m pytest -m "${fast}not side_by_side" || failed=$?
+  exit "$failed"
+fi
