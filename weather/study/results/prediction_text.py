@@ -11,7 +11,8 @@ from weather.study.fits.intervals import Interval
 from weather.study.results.prediction import Prediction
 from weather.study.results.scoring import Score
 from weather.study.results.table import Table
-from weather.study.results.text import plain, table_lines
+from weather.study.results.text import table_lines
+from weather.study.writing import plain
 
 
 def prediction_lines(table: Table, prediction: Prediction) -> Iterator[str]:
