@@ -28,7 +28,7 @@ from weather.study.report.skill import skill_part
 from weather.study.report.style import png
 from weather.study.report.summary import summarise
 from weather.study.report.training_curves import curve_part
-from weather.study.results.table import read_table
+from weather.study.results.table import FINISHED, read_table
 
 PAGE_FILE = "report.html"
 LAW_PARTS = (
@@ -91,7 +91,7 @@ def write_report(
     done("drawn")
     heading = Heading(
         f"Scaling study: {material.plan.name}",
-        f"{made:%d %B %Y, %H:%M} UTC, {material.study}",
+        f"{made:%d %B %Y, %H:%M} UTC, {material.folder.path}",
         tuple(_headline(material, analysis)),
     )
     page = render(heading, summarise(material, analysis, refused), parts)
@@ -114,11 +114,12 @@ def _analysis(
 def _parts(material: Material, analysis: Analysis | None, refused: str) -> list[Part]:
     parts = factor_parts(material)
     if material.plan.kind == "budgets":
+        # What a fit lacks is runs: those that are planned, and after them more sizes or budgets.
+        ended = len(material.plan.runs) == sum(row.status in FINISHED for row in material.rows)
+        more = "python -m weather.scaling plan STUDY.yaml" if ended else material.command("start")
         for anchor, title, make in LAW_PARTS:
             part = make(analysis) if analysis else Part(anchor, title, missing=f"Nothing is fitted. {refused}")
-            # What a fit lacks is runs.
-            again = f"python -m weather.scaling run {material.study}" if part.missing else ""
-            parts.append(dataclasses.replace(part, command=again))
+            parts.append(dataclasses.replace(part, command=more) if part.missing else part)
         parts.append(prediction_part(material))
     parts += [make(material) for make in (cost_part, generalisation_part, curve_part)]
     parts += [skill_part(material, analysis.table if analysis else None), efficiency_part(material)]
