@@ -55,15 +55,18 @@ def run(options: argparse.Namespace) -> int:
     rate = options.flops_per_second
     if rate is not None and not rate > 0:
         raise ConfigError(f"--flops_per_second {rate:g}", rule="greater than 0")
+    from weather.study.design.next_run import with_next_runs
     from weather.study.design.plan import plan_study
     from weather.study.design.plan_text import plan_csv, plan_json, plan_lines
     from weather.study.design.probe import probe_plan, probe_source, read_probe, with_probe, with_rate
     from weather.study.design.study_file import read_description
-    from weather.study.folder import StudyFolder
+    from weather.study.folder import EXPERIMENTS, PLAN_FILE, StudyFolder
 
     description = read_description(options.study)
-    folder = StudyFolder(options.experiments / description.name)
+    folder = StudyFolder((options.experiments or EXPERIMENTS) / description.name)
     plan = plan_study(description, folder)
+    if (folder.path / PLAN_FILE).exists():
+        plan = with_next_runs(plan, folder.read_plan())
     if not plan.runs:
         first = plan.impossible[0] if plan.impossible else None
         raise ConfigError(

@@ -41,8 +41,12 @@ def prediction_lines(table: Table, prediction: Prediction) -> Iterator[str]:
     else:
         yield "  time   not known: no fitted run has a measured rate; give --flops_per_second and --nodes"
     if prediction.nearest is not None:
-        size, samples = prediction.nearest
-        yield f"  nearest planned size: N = {size:.6g}, D = {samples:.6g} samples at this budget"
+        near = prediction.nearest
+        known = "planned" if near.planned else "not planned yet: `next` adds it"
+        yield (
+            f"  nearest size of the study: {near.label + ', ' if near.label else ''}N = {near.parameters:.6g}, "
+            f"D = {near.samples:.6g} samples at this budget ({known})"
+        )
 
 
 def prediction_json(table: Table, prediction: Prediction) -> dict[str, Any]:
