@@ -16,9 +16,9 @@ from tests.study.design.studies import description
 from tests.study.results.made_up import BUDGETS, LAW, finish, finish_all, write_study
 from weather.errors import ConfigError, DataError
 from weather.scaling import parser
-from weather.study.folder import StudyFolder
 from weather.study.design.plan import plan_study
 from weather.study.fits.foretelling import RunAhead
+from weather.study.folder import StudyFolder
 from weather.study.planned import PlannedRun, StudyPlan
 from weather.study.results.prediction import predict
 from weather.study.results.study_table import table_of

@@ -26,9 +26,11 @@ def study_named(text: str) -> StudyFolder:
 
 
 def path_named(text: str) -> Path:
-    """A file or folder that is there, or the folder of the study that is meant."""
+    """A table or a folder that is there, or the folder of the study that is meant."""
+    path = Path(text).expanduser()
+    if path.is_file() or path.suffix == ".csv":
+        return path  # without torch, which a study's folder brings along
     from weather.study.folder import EXPERIMENTS, PLAN_FILE
 
-    path = Path(text).expanduser()
     named = study_named(text).path
     return named if not path.exists() or (path.name == text and (EXPERIMENTS / text / PLAN_FILE).exists()) else path

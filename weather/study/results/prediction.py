@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -114,6 +115,7 @@ def predict(
     level: float = 0.9,
     draws: int = 400,
     seed: int = 0,
+    done: Callable[[int, int], None] = lambda fits, of: None,
 ) -> Prediction:
     """Fit a table and foretell a run; the run itself must not be among those that are fitted.
 
@@ -124,6 +126,7 @@ def predict(
         plan: of the study, whose family can be had; None: no size is named beside the best one.
         rate: None: that of the table's run which is nearest in size, if it was measured.
         batch_size: None: that of most runs.
+        level, draws, seed, done: as in `fit_study`.
 
     Raises:
         ConfigError: the run is among those that are fitted.
@@ -136,7 +139,7 @@ def predict(
         ahead = replace(ahead, unique=float(common) if common else None)
     ahead = replace(ahead, most_epochs=table.most_epochs)
     noise = table.seed_noise.deviation if table.seed_noise else 0.0
-    foretold = foretell(table.runs, ahead, level=level, draws=draws, seed=seed, seed_noise=noise)
+    foretold = foretell(table.runs, ahead, level=level, draws=draws, seed=seed, seed_noise=noise, done=done)
     batch = _common(table, "batch_size")
     return Prediction(
         name,
