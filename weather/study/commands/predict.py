@@ -21,7 +21,7 @@ def add_parser(kinds: Any) -> None:
         "The interval holds the loss of this single run, its own noise included; it is the union of both fits' "
         "intervals, each the wider of by run and by budget.",
         epilog="examples: python -m weather.scaling predict synthetic --flops 1e14; "
-        "python -m weather.scaling predict synthetic --run w64l4-c2.4e+12-seed1 --register; "
+        "python -m weather.scaling predict synthetic --run w32l2-c2.4e+12-seed42 --register; "
         "python -m weather.scaling predict runs.csv --flops 1e21 --max_flops 1e20 --flops_per_second 4e14 --nodes 2",
         allow_abbrev=False,
     )
