@@ -1,9 +1,23 @@
-"""Scaling studies: ``python -m weather.scaling fit runs.csv`` fits scaling laws to a table of runs, ``report STUDY``
-shows all of a study on one page."""
+"""Scaling studies: which size of model makes the most of a budget, and what the next run will come to.
+
+  plan STUDY.yaml  sizes x budgets become runs, checked and costed      -> experiments/NAME/
+  start NAME       trains them, here or under SLURM; again: it goes on  -> runs/, checkpoints/
+  status NAME      what they are at, and the next command
+  collect NAME     one row a run                                        -> runs.csv
+  fit NAME         the laws, with intervals                             -> fit.json
+  predict NAME     what a run will come to
+  next NAME        the best run of a larger budget, registered before it is made; score compares
+  verify NAME      forecasts by channel and lead; channels fits each    -> skill.csv, channels.json
+  report NAME      all of it on one page                                -> report/report.html
+
+`demo` does all of it at a small size. `run` is a study of another kind: experiments that each change one thing of a
+config.
+"""
 
 from __future__ import annotations
 
 import argparse
+import functools
 
 from weather.errors import command_line
 from weather.study.commands import (
@@ -12,7 +26,7 @@ from weather.study.commands import (
     collect,
     demo,
     fit,
-    next,
+    next_run,
     plan,
     predict,
     report,
@@ -23,13 +37,20 @@ from weather.study.commands import (
     verify,
 )
 
-COMMANDS = (demo, run, plan, calibrate, start, status, collect, fit, predict, next, score, verify, channels, report)
+#: In the order of the work.
+COMMANDS = (demo, plan, calibrate, run, start, status, collect, fit, predict, next_run, score, verify, channels, report)
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    arguments = argparse.ArgumentParser(prog="python -m weather.scaling", description=__doc__, allow_abbrev=False)
-    kinds = arguments.add_subparsers(required=True, metavar="COMMAND")
+    arguments = argparse.ArgumentParser(
+        prog="python -m weather.scaling",
+        description=__doc__,
+        epilog="python -m weather.scaling COMMAND --help says more, with examples.",
+        formatter_class=functools.partial(argparse.RawDescriptionHelpFormatter, max_help_position=18, width=110),
+        allow_abbrev=False,
+    )
+    kinds = arguments.add_subparsers(required=True, metavar="COMMAND", title="commands")
     for command in COMMANDS:
         command.add_parser(kinds)
     return arguments

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from weather.config.wrapper import ConfigWrapper
 from weather.errors import ConfigError, DataError
 from weather.runtime.run_folder import METRICS_FILE
 from weather.study.planned import ImpossibleRun, PlannedRun, RunCost, StudyPlan
+from weather.study.writing import write_whole
 
 EXPERIMENTS = Path("experiments")
 PLAN_FILE = "plan.json"
@@ -84,8 +84,8 @@ class StudyFolder:
         try:
             for run in plan.runs:
                 text = yaml.safe_dump({run.name: run.config.to_dict()}, sort_keys=False, allow_unicode=True)
-                _write(self.config_file(run.name), text)
-            _write(self.path / PLAN_FILE, json.dumps(_plan_record(plan), indent=1) + "\n")
+                write_whole(self.config_file(run.name), text)
+            write_whole(self.path / PLAN_FILE, json.dumps(_plan_record(plan), indent=1) + "\n")
         except OSError as error:
             raise DataError(f"the plan cannot be written ({error})", where=self.path) from error
 
@@ -186,10 +186,3 @@ def _plan_record(plan: StudyPlan) -> dict[str, Any]:
 def _studies_beside(path: Path) -> str:
     names = sorted(found.parent.name for found in path.parent.glob(f"*/{PLAN_FILE}"))
     return f"there are: {', '.join(names)}" if names else ""
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)

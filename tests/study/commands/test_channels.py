@@ -85,4 +85,4 @@ def test_help_teaches(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parser().parse_args([name, "--help"])
     output = capsys.readouterr().out
-    assert f"python -m weather.scaling {name} experiments/" in output and "default" in output
+    assert f"python -m weather.scaling {name} synthetic" in output and "default" in output

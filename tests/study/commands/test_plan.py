@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import sys
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from tests.archives import WrittenArchive
 from tests.study.design.studies import study
 from weather import scaling
 from weather.config.files import load_config
+from weather.study.design.description import StudyDescription
+from weather.study.design.next_run import nearest_size, plan_next_run
 from weather.study.folder import StudyFolder
 from weather.training.trainer import WeatherTrainer
 
@@ -60,6 +63,22 @@ def test_plan_prints_and_writes_the_same(
         assert f"{run.labels['size']:>10}" in text
     assert f"{record['totals']['share_of_independent_flops']:.1%} of the" in text
     assert sum(float(row["own_flops"]) for row in rows) == record["totals"]["flops"]
+
+
+def test_a_next_run_that_has_begun_stays_planned(
+    archive: WrittenArchive, type_command: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
+    settings, folder = study(archive), StudyFolder(tmp_path / "experiments" / "one")
+    assert type_command("plan", settings)[0] == 0
+    plan, asked = folder.read_plan(), StudyDescription.model_validate(settings)
+    following = plan_next_run(plan, asked, folder, budget=4e8, parameters=nearest_size(asked, 1.0).parameters)
+    folder.write_plan(dataclasses.replace(plan, runs=(*plan.runs, following)))
+    folder.run(following.name).mkdir(parents=True)
+    (folder.run(following.name) / "metrics.jsonl").touch()
+    assert type_command("plan", {**settings, "budgets": [4e7, 8e7, 1.6e8]})[0] == 0
+    again = folder.read_plan()
+    assert again.run(following.name).config.to_dict() == following.config.to_dict()
+    assert len(again.runs) == len(plan.runs) + 3, "a branch for each size, and the next run"
 
 
 def test_plan_refuses_in_a_line(archive: WrittenArchive, type_command: Callable[..., tuple[int, str]]) -> None:

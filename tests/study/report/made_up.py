@@ -73,19 +73,19 @@ def budget_study(
 
 
 def factor_study(path: Path, *, seed: int = 0) -> tuple[StudyFolder, list[dict[str, Any]]]:
-    """A study of single factors: model, batch and devices at half to four times the base."""
+    """A study of single factors, as plans are: one base, model and batch, devices by strong and weak scaling."""
     folder, random = StudyFolder(path), np.random.default_rng(seed)
     made = []
-    for factor in ("model", "batch", "devices"):
-        for scale in (0.5, 1.0, 2.0, 4.0):
+    for factor, scaling in (("base", ""), ("model", ""), ("batch", ""), ("devices", "strong"), ("devices", "weak")):
+        for scale in (1.0,) if factor == "base" else (0.5, 2.0, 4.0):
             size = int(38_000 * (scale if factor == "model" else 1.0))
-            each = _made(
-                folder, f"{factor}-{scale:g}", size, 400, 1.0, random, labels={"factor": factor, "scale": scale}
-            )
-            if factor == "devices":
-                world = max(1, int(2 * scale))
-                speed = each.row["samples_per_second"] * world**0.9
-                each.row.update(world_size=world, samples_per_second=speed, own_seconds=400 * BATCH / speed)
+            labels = {"factor": factor, "scale": scale} | ({"scaling": scaling} if scaling else {})
+            name = "-".join(filter(None, (factor, scaling, f"{scale:g}")))
+            each = _made(folder, name, size, 400, 1.0, random, labels=labels)
+            world = int(2 * scale) if factor == "devices" else 2
+            speed = each.row["samples_per_second"] * world ** (1.0 if scaling == "weak" else 0.9)
+            speed *= 2**-0.1 if scaling == "weak" else 1.0  # that of the base at its two ranks
+            each.row.update(world_size=world, samples_per_second=speed, own_seconds=400 * BATCH / speed)
             made.append(each)
     impossible = (ImpossibleRun("model-8", {"factor": "model", "scale": 8.0}, "needs 90 GB of 64 GB", "a scale of 4"),)
     plan = StudyPlan(path.name, "factors", {"base": "base"}, tuple(each.run for each in made), impossible)

@@ -174,9 +174,13 @@ def test_a_factor_study_shows_each_factor(factors: Study) -> None:
         path.name for path in report.files
     }
     rows = sheet(report, "efficiency")
-    assert [row["scaling"] for row in rows] == ["devices, strong"] * 4
-    for row in rows:  # made up with a throughput of ranks to the power 0.9
-        assert float(row["efficiency"]) == pytest.approx(float(row["ranks"]) ** -0.1, rel=1e-6)
+    assert [row["scaling"] for row in rows] == ["devices, strong"] * 4 + ["devices, weak"] * 4
+    assert [float(row["ranks"]) for row in rows] == [1, 2, 4, 8] * 2, "the base is part of both"
+    for row in rows:  # made up with a throughput of ranks to the power 0.9, and in weak scaling 1
+        lost = 0.0 if row["scaling"].endswith("weak") else -0.1
+        assert float(row["efficiency"]) == pytest.approx(float(row["ranks"]) ** lost, rel=1e-6)
+    assert [row["name"] for row in sheet(report, "factor_model_runs")] == ["model-0.5", "base-1", "model-2", "model-4"]
+    assert "Factor: base" not in page
     assert "IsoFLOP" not in page
     assert report.missing == ("Channels and lead times",)
 

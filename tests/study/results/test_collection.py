@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import json
+import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from weather.errors import ConfigError, DataError
 from weather.study.folder import StudyFolder
 from weather.study.planned import ImpossibleRun, PlannedRun, RunCost, StudyPlan
 from weather.study.results.collection import collect, collect_runs, collect_study, write_runs
-from weather.study.results.row import Row, run_row
+from weather.study.results.row import Row, lone_row
 from weather.study.results.table import read_table
 
 LENGTH = ("epochs=9", "eval_frequency=0", "save_frequency=0", "strategy=single", "embed_dim=16", "num_heads=2")
@@ -72,7 +73,7 @@ def test_own_seconds_are_those_after_the_branch(place: Path, tmp_path: Path) -> 
     first |= {"seconds": 100.0, "samples_per_second": 4.0}
     records[-1] |= {"seconds": 106.0}
     (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    row = run_row(folder)
+    row = lone_row(folder)
     assert (row["seconds"], row["own_seconds"]) == (106.0, 7.0)
 
 
@@ -83,7 +84,7 @@ def test_the_table_of_runs_keeps_one_of_each(place: Path, tmp_path: Path) -> Non
     left_out = dict(table.left_out)
     assert table.names == ("alone",)
     assert left_out["branch"] == "the same run as alone"
-    assert left_out["stopped"] == "signal at step 6"
+    assert left_out["stopped"] == "stopped: signal at step 6"
     assert left_out["trunk"] == "a trunk: its learning rate does not cool down"
     assert "validated on another set" in left_out["one_channel"]
     with_embeddings = table.runs.parameters[0]
@@ -110,11 +111,11 @@ def test_a_study_has_a_row_for_every_run(place: Path, tmp_path: Path) -> None:
     study.write_plan(StudyPlan("s", "budgets", {}, runs, (ImpossibleRun("huge", {"size": 9}, "out of memory"),)))
     rows = by_name(collect_study(study))
     assert {name: (row["status"], row["reason"]) for name, row in rows.items()} == {
-        "trunk": ("stopped", "at step 14, planned to step 20"),
+        "trunk": ("stopped", "planned to go on"),
         "branch": ("finished", ""),
         "next": ("ready", ""),
-        "later": ("waiting", "for trunk to reach step 18"),
-        "stopped": ("stopped", "signal at step 6"),
+        "later": ("waiting", "for step 18 of 'trunk'"),
+        "stopped": ("stopped", "by signal; goes on when started again"),
         "huge": ("impossible", "out of memory"),
     }
     assert rows["next"]["label.size"] == 1 and rows["next"]["N"] == 1000
@@ -123,6 +124,20 @@ def test_a_study_has_a_row_for_every_run(place: Path, tmp_path: Path) -> None:
         read = list(csv.DictReader(file))
     assert [row["name"] for row in read] == list(rows)
     assert all(row["status"] for row in read)
+
+
+def test_a_run_that_was_killed_after_its_last_save_is_finished(place: Path, tmp_path: Path) -> None:
+    """All is there but its last word: the table says what the study's status says, and what verify takes."""
+    study = StudyFolder(Path(shutil.copytree(place, tmp_path / "study")))
+    study.write_plan(StudyPlan("s", "budgets", {}, (planned(study, place, "alone"),)))
+    whole = collect_study(study)[0]
+    metrics = study.run("alone") / "metrics.jsonl"
+    lines = metrics.read_text().splitlines()
+    metrics.write_text("".join(f"{line}\n" for line in lines if json.loads(line)["event"] != "stop"))
+    (study.run("alone") / "lock").unlink(missing_ok=True)  # its holder is this process, which lives
+    killed = collect_study(study)[0]
+    assert (killed["status"], killed["reason"]) == (whole["status"], whole["reason"]) == ("finished", "")
+    assert (killed["C"], killed["steps"], killed["loss"]) == (whole["C"], whole["steps"], whole["loss"])
 
 
 @pytest.fixture
@@ -137,7 +152,7 @@ def rewritten(place: Path, tmp_path: Path) -> Callable[..., Row]:
         if not cut:
             records[index] |= values
         (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-        return run_row(folder)
+        return lone_row(folder)
 
     return row
 
@@ -154,10 +169,11 @@ def test_what_spoils_a_finished_run(rewritten: Callable[..., Row]) -> None:
 def test_a_run_that_was_killed_and_one_that_runs(rewritten: Callable[..., Row], tmp_path: Path) -> None:
     row = rewritten("stop", cut=True)
     assert (row["status"], row["reason"]) == ("stopped", "killed after step 16")
-    with (tmp_path / "alone" / "lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        row = run_row(tmp_path / "alone")
-    assert (row["status"], row["reason"]) == ("running", "at step 16")
+    lock = tmp_path / "alone" / "lock"
+    lock.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
+    row = lone_row(tmp_path / "alone")
+    assert (row["status"], row["reason"]) == ("running", f"process {os.getpid()}")
+    lock.unlink()
     row = rewritten("stop", reason="nonfinite", error="TrainingError: the loss is not finite.")
     assert (row["status"], row["reason"]) == ("failed", "TrainingError: the loss is not finite.")
 

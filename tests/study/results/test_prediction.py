@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.archives import WrittenArchive
+from tests.study.design.studies import description
 from tests.study.results.made_up import BUDGETS, LAW, finish, finish_all, write_study
 from weather.errors import ConfigError, DataError
 from weather.scaling import parser
+from weather.study.design.plan import plan_study
+from weather.study.fits.foretelling import RunAhead
 from weather.study.folder import StudyFolder
 from weather.study.planned import PlannedRun, StudyPlan
+from weather.study.results.prediction import predict
+from weather.study.results.study_table import table_of
 
 DRAWS = ("--draws", "20")
 
@@ -125,6 +133,17 @@ def test_the_best_run_of_a_budget(place: Place, capsys: pytest.CaptureFixture[st
     assert prediction["steps"] == round(found["samples"]["estimate"] / 16)
     with pytest.raises(ConfigError, match="has begun"):
         command("predict", study.path, "--flops", BUDGETS[-1], "--register", *DRAWS)
+
+
+def test_a_size_that_can_be_trained_is_named(
+    place: Place, make_archive: Callable[..., WrittenArchive], tmp_path: Path
+) -> None:
+    """The planned ones are far away; widths are multiples of 4, so that the family has a size near every N."""
+    family = plan_study(description(make_archive(grid=(8, 16))), StudyFolder(tmp_path / "family"))
+    prediction = predict(table_of(place[0].path), RunAhead(1e13), plan=family, draws=20)
+    near, best = prediction.nearest, prediction.foretold.parameters.estimate
+    assert near is not None and not near.planned
+    assert abs(math.log(near.parameters / best)) < 0.2 < abs(math.log(family.runs[-1].cost.parameters / best))
 
 
 def test_fit_collects_a_study_first_and_writes_its_result(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

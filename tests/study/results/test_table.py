@@ -47,7 +47,7 @@ def test_failed_and_repeated_rows_are_left_out_with_the_reason(tmp_path: Path) -
     )
     table = read_table(path)
     assert table.names == ("a", "d")
-    assert table.left_out == (("b", "the loss is not finite"), ("c", "the same run as a"))
+    assert table.left_out == (("b", "failed: the loss is not finite"), ("c", "the same run as a"))
 
 
 def test_what_spoils_a_run_leaves_it_out(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from weather.runtime.run_folder import read_config
 from weather.study.folder import StudyFolder
 from weather.study.planned import PlannedRun, RunCost, StudyPlan
 from weather.study.results.skill import read_skill
-from weather.study.results.verification import VerifiedStudy, is_finished, verify_study
+from weather.study.results.verification import VerifiedStudy, verify_study
 
 COST = RunCost(1000, 800, 8, 24, 26, 6, 6_000)
 NAMES = ("small", "large", "trunk", "stopped")
@@ -92,13 +92,3 @@ def test_other_checkpoints_are_verified_anew_and_failures_are_named(study: Study
     outcome, lines = verify(study, 9.0)
     assert set(outcome.failed) == {"small", "large"} and "nearest: 6h or 12h" in lines[0]
     assert len(outcome.rows) == 4  # what was there stays
-
-
-def test_a_run_that_goes_on_is_not_finished(tmp_path: Path) -> None:
-    metrics = tmp_path / "metrics.jsonl"
-    assert not is_finished(tmp_path)
-    lines = ['{"event": "start"}', '{"event": "stop", "reason": "flops_budget"}']
-    metrics.write_text("\n".join(lines))
-    assert is_finished(tmp_path)
-    metrics.write_text("\n".join([*lines, '{"event": "resume"}', '{"event": "tr']))
-    assert not is_finished(tmp_path)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weather.errors import ConfigError
+from weather.study.commands.answer import add_json, tell, write_json
+
+if TYPE_CHECKING:
+    from weather.study.fits.learning_rate import RateFit
 
 EXAMPLES = """\
 example: three steps, the first and the last with the same command
@@ -22,7 +26,7 @@ def add_parser(kinds: Any) -> None:
     """The subcommand's options."""
     calibrate = kinds.add_parser(
         "calibrate",
-        help="find the learning rate by size",
+        help="opt-in: the learning rate by size, from short runs",
         description="Plan the calibration that a study's YAML file asks for; once its runs have ended, fit the best "
         "rate of each size and a power law through them, and write experiments/<study>/learning_rate.json.",
         epilog=EXAMPLES,
@@ -31,8 +35,8 @@ def add_parser(kinds: Any) -> None:
     )
     add = calibrate.add_argument
     add("study", type=Path, metavar="STUDY.yaml", help="description of the study, with a section `calibration`")
-    add("--experiments", type=Path, metavar="DIR", default=Path("experiments"), help="default: %(default)s")
-    add("--json", type=Path, metavar="FILE", help="write the result there too")
+    add("--experiments", type=Path, metavar="DIR", help="folder of all studies (default: experiments)")
+    add_json(calibrate)
     calibrate.set_defaults(command=run)
 
 
@@ -47,15 +51,16 @@ def run(options: argparse.Namespace) -> int:
     from weather.study.design.rates import LEARNING_RATE_FILE
     from weather.study.design.study_file import read_description
     from weather.study.fits.learning_rate import fit_learning_rates
-    from weather.study.folder import StudyFolder
+    from weather.study.folder import EXPERIMENTS, StudyFolder
+    from weather.study.writing import write_whole
 
-    description = read_description(options.study)
-    folder = StudyFolder(options.experiments / calibration_name(description.name))
+    description, experiments = read_description(options.study), options.experiments or EXPERIMENTS
+    folder = StudyFolder(experiments / calibration_name(description.name))
     plan = plan_calibration(description, folder)
     if not plan.runs:
         raise ConfigError("no run of the calibration is possible", where=options.study, rule=plan.impossible[0].reason)
     folder.write_plan(plan)
-    (folder.path / "plan.csv").write_text(plan_csv(plan), encoding="utf-8")
+    write_whole(folder.path / "plan.csv", plan_csv(plan))
     curves, waiting = rate_curves(plan, folder)
     if waiting:
         if len(waiting) == len(plan.runs):
@@ -65,16 +70,16 @@ def run(options: argparse.Namespace) -> int:
         print(f"start them, then calibrate again: python -m weather.scaling start {folder.path}")
         return 0
     fit = fit_learning_rates(curves)
+    record, target = calibration_record(plan, fit), experiments / description.name / LEARNING_RATE_FILE
+    write_json(record, target)
+    tell([*_lines(fit), f"written to {target}"], record, options.json)
+    return 0
+
+
+def _lines(fit: RateFit) -> Iterator[str]:
     for curve in fit.curves:
         found = curve.flaw if curve.optimum is None else f"best at {curve.optimum:.4g}, loss {curve.loss:.5g}"
-        print(f"{curve.parameters:.4g} parameters, {len(curve.rates)} rates: {found}")
-    print(f"learning rate = {fit.law.coefficient:.4g} N^{fit.law.exponent:.4f}")
+        yield f"{curve.parameters:.4g} parameters, {len(curve.rates)} rates: {found}"
+    yield f"learning rate = {fit.law.coefficient:.4g} N^{fit.law.exponent:.4f}"
     for remark in fit.remarks:
-        print(f"note: {remark}")
-    record = json.dumps(calibration_record(plan, fit), indent=1) + "\n"
-    target = options.experiments / description.name / LEARNING_RATE_FILE
-    for path in filter(None, (target, options.json)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(record, encoding="utf-8")
-    print(f"written to {target}")
-    return 0
+        yield f"note: {remark}"

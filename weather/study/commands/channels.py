@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from weather.errors import ConfigError
+from weather.study.commands.answer import PRINTED, add_json, tell, waiting, write_json
+from weather.study.commands.named_study import STUDY_HELP, path_named
+from weather.study.commands.table_options import check
 
 CHANNELS_FILE = "channels.json"
 FILE_WIDTH = 200  # of the table where it goes to no terminal
@@ -22,18 +24,16 @@ def add_parser(kinds: Any) -> None:
         description="Fit the mean squared error of each channel at each lead as the loss is fitted, and say where the "
         "size that is best for the pooled loss is not the best for the channel. Needs runs.csv (weather.scaling "
         "collect) and skill.csv (weather.scaling verify).",
-        epilog="example: python -m weather.scaling channels experiments/isoflop --plot channels.png",
+        epilog="example: python -m weather.scaling channels synthetic --plot channels.png",
         allow_abbrev=False,
     )
     add = channels.add_argument
-    add("study", type=Path, help="folder of the study with runs.csv and skill.csv, or a table of runs as CSV")
+    add("table", type=path_named, metavar="STUDY|TABLE", help=f"{STUDY_HELP}; or a CSV file of runs")
     add("--skill", type=Path, metavar="FILE", help="table of skill (default: skill.csv beside the runs)")
     add("--split", default="test", choices=("train", "valid", "test"), help="of the skill (default: %(default)s)")
     add("--flops", type=float, metavar="C", help="budget to spend (default: the largest that was trained)")
     add("--level", type=float, default=0.9, metavar="P", help="of the intervals (default: %(default)s)")
-    add(
-        "--json", type=Path, metavar="FILE", help=f"where the result is written (default: {CHANNELS_FILE} of the study)"
-    )
+    add_json(channels)
     add("--plot", type=Path, metavar="FILE", help="draw maps of channel by lead there, as PNG, PDF or SVG")
     channels.set_defaults(command=run)
 
@@ -44,31 +44,35 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         WeatherError: options or tables that cannot be used.
     """
-    if not 0 < options.level < 1 or (options.flops is not None and not options.flops > 0):
-        raise ConfigError(
-            f"--level {options.level:g} --flops {options.flops}", rule="a level between 0 and 1, FLOPs greater than 0"
-        )
+    check(options)
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.table import Table as ConsoleTable
 
     from weather.study.fits.channels import fit_channels
     from weather.study.results.channel_text import COLUMNS, channel_json, channel_lines, channel_rows
+    from weather.study.results.collection import RUNS_FILE
     from weather.study.results.skill import SKILL_FILE, channel_errors, read_skill
+    from weather.study.results.study_table import find_study
     from weather.study.results.table import read_table
 
-    folder = options.study if options.study.is_dir() else options.study.parent
-    table = read_table(folder / "runs.csv" if options.study.is_dir() else options.study)
+    inside = options.table.is_dir()
+    if not inside:
+        find_study(options.table)  # where nothing is, it says which studies there are
+    folder = options.table if inside else options.table.parent
+    table = read_table(folder / RUNS_FILE if inside else options.table)
     errors = channel_errors(table, read_skill(options.skill or folder / SKILL_FILE), options.split)
-    columns = (TextColumn("fits"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("fits", total=None)
-        scaling = fit_channels(
-            errors,
-            flops=options.flops,
-            level=options.level,
-            done=lambda fits, of: progress.update(bar, completed=fits, total=of),
-        )
+    with waiting("fits") as done:
+        scaling = fit_channels(errors, flops=options.flops, level=options.level, done=done)
+    lines, record = [*channel_lines(scaling), *(f"note: {remark}" for remark in table.remarks)], channel_json(scaling)
+    if inside:
+        write_json(record, folder / CHANNELS_FILE)
+        lines.append(f"written to {folder / CHANNELS_FILE}")
+    if options.plot is not None:
+        _plot(options.plot, scaling)
+        lines.append(f"maps: {options.plot}")
+    if options.json == PRINTED:
+        write_json(record, PRINTED)
+        return 0
     console = Console() if sys.stdout.isatty() else Console(width=FILE_WIDTH)
     shown = ConsoleTable(title=f"{len(table.runs)} runs, {len(errors.channels)} channels, {len(errors.leads)} leads")
     for column in COLUMNS:
@@ -76,15 +80,7 @@ def run(options: argparse.Namespace) -> int:
     for row in channel_rows(scaling):
         shown.add_row(*row)
     console.print(shown)
-    for line in channel_lines(scaling):
-        print(line)
-    for remark in table.remarks:
-        print(f"note: {remark}")
-    result = options.json or folder / CHANNELS_FILE
-    result.write_text(json.dumps(channel_json(scaling), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    print(f"written: {result}")
-    if options.plot is not None:
-        _plot(options.plot, scaling)
+    tell(lines, record, options.json)
     return 0
 
 
@@ -97,4 +93,3 @@ def _plot(path: Path, scaling: Any) -> None:
         raise ConfigError("the maps need matplotlib", rule="it is an extra", fix="pip install matplotlib") from error
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
-    print(f"maps: {path}")

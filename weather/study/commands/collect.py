@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from weather.study.commands.answer import add_json, tell
+from weather.study.commands.named_study import STUDY_HELP, path_named
 
 
 def add_parser(kinds: Any) -> None:
@@ -18,14 +21,20 @@ def add_parser(kinds: Any) -> None:
         "branch, D, C and seconds count from the start of its trunk, own_C and own_seconds do not; rates are medians "
         "over logged steps without the first five after each start, training_loss is the mean over the last ten "
         "logged steps.",
-        epilog="examples: python -m weather.scaling collect experiments/compute_optimal; "
+        epilog="examples: python -m weather.scaling collect synthetic; "
         "python -m weather.scaling collect runs --out runs.csv",
         allow_abbrev=False,
     )
     add = collect.add_argument
-    add("paths", type=Path, nargs="+", metavar="STUDY|RUN_FOLDER", help="a study, or runs, or folders of runs")
+    add(
+        "paths",
+        type=path_named,
+        nargs="+",
+        metavar="STUDY|RUNS",
+        help=f"{STUDY_HELP}; or runs, or folders that hold runs",
+    )
     add("--out", type=Path, metavar="FILE", help="default: runs.csv in the study's folder, else here")
-    add("--json", action="store_true", help="print the rows as JSON")
+    add_json(collect)
     collect.set_defaults(command=run)
 
 
@@ -35,26 +44,27 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         WeatherError: a folder holds no run, or the table cannot be written.
     """
-    from weather.errors import DataError
     from weather.study.results.collection import RUNS_FILE, collect, is_study, write_runs
-    from weather.study.results.table import read_table
-    from weather.study.results.text import plain, table_lines
 
     rows = collect(options.paths)
     out = options.out or (options.paths[0] / RUNS_FILE if is_study(options.paths[0]) else Path(RUNS_FILE))
     write_runs(out, rows)
-    if options.json:
-        print(json.dumps(plain(rows), indent=1))
-        return 0
+    tell(_lines(out, rows), rows, options.json)
+    return 0
+
+
+def _lines(out: Path, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    from weather.errors import DataError
+    from weather.study.results.table import read_table
+    from weather.study.results.text import table_lines
+
     states = [str(row["status"]) for row in rows]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    print(f"{out}: {len(rows)} runs: {counts}")
+    yield f"{out}: {len(rows)} runs: {counts}"
     try:
         table = read_table(out)
     except DataError as error:
-        print(f"nothing to fit yet: {error}")
-        return 0
-    for line in table_lines(table):
-        print(line)
-    print(f"{len(table.runs)} runs can be fitted")
-    return 0
+        yield f"nothing to fit yet: {error}"
+        return
+    yield from table_lines(table)
+    yield f"{len(table.runs)} runs can be fitted"

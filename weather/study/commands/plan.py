@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 from weather.errors import ConfigError
+from weather.study.commands.answer import add_json, tell
+from weather.study.commands.table_options import check
 
 EXAMPLES = """\
 examples:
@@ -27,7 +28,7 @@ def add_parser(kinds: Any) -> None:
     """The subcommand's options."""
     plan = kinds.add_parser(
         "plan",
-        help="plan a compute-optimal study",
+        help="plan a compute-optimal study from its YAML file",
         description="Turn a study's YAML file into runs: sizes x budgets x seeds, each checked and costed; write the "
         "folder experiments/<study>/ with plan.json, plan.csv and a config for every run.",
         epilog=EXAMPLES,
@@ -36,12 +37,12 @@ def add_parser(kinds: Any) -> None:
     )
     add = plan.add_argument
     add("study", type=Path, metavar="STUDY.yaml", help="description of the study, as in configs/studies/")
-    add("--experiments", type=Path, metavar="DIR", default=Path("experiments"), help="default: %(default)s")
+    add("--experiments", type=Path, metavar="DIR", help="folder of all studies (default: experiments)")
     rate = plan.add_mutually_exclusive_group()
     rate.add_argument("--probe", action="store_true", help="time some real steps of each size on this device")
     rate.add_argument("--flops_per_second", type=float, metavar="R", help="training FLOPs a second of one device")
     add("--device", default="auto", metavar="D", help="of --probe: auto, cuda, rocm, mps or cpu (default: %(default)s)")
-    add("--json", type=Path, metavar="FILE", help="write the plan there too")
+    add_json(plan)
     add("--no-write", action="store_true", help="only print; what --probe measures is kept all the same")
     plan.set_defaults(command=run)
 
@@ -52,18 +53,21 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         WeatherError: a description that cannot be planned, or a begun study that it contradicts.
     """
+    check(options)
     rate = options.flops_per_second
-    if rate is not None and not rate > 0:
-        raise ConfigError(f"--flops_per_second {rate:g}", rule="greater than 0")
+    from weather.study.design.next_run import with_next_runs
     from weather.study.design.plan import plan_study
     from weather.study.design.plan_text import plan_csv, plan_json, plan_lines
     from weather.study.design.probe import probe_plan, probe_source, read_probe, with_probe, with_rate
     from weather.study.design.study_file import read_description
-    from weather.study.folder import StudyFolder
+    from weather.study.folder import EXPERIMENTS, PLAN_FILE, StudyFolder
+    from weather.study.writing import write_whole
 
     description = read_description(options.study)
-    folder = StudyFolder(options.experiments / description.name)
+    folder = StudyFolder((options.experiments or EXPERIMENTS) / description.name)
     plan = plan_study(description, folder)
+    if (folder.path / PLAN_FILE).exists():
+        plan = with_next_runs(plan, folder.read_plan())
     if not plan.runs:
         first = plan.impossible[0] if plan.impossible else None
         raise ConfigError(
@@ -79,12 +83,10 @@ def run(options: argparse.Namespace) -> int:
     else:
         plan = with_probe(plan, read_probe(folder.path))
     source = f"at {rate:.4g} FLOP/s a device" if rate is not None else probe_source(read_probe(folder.path))
-    for line in plan_lines(plan, source):
-        print(line)
+    lines = list(plan_lines(plan, source))
     if not options.no_write:
         folder.write_plan(plan)
-        (folder.path / "plan.csv").write_text(plan_csv(plan), encoding="utf-8")
-        print(f"written to {folder.path}; start it: python -m weather.scaling start {folder.path}")
-    if options.json is not None:
-        options.json.write_text(json.dumps(plan_json(plan), indent=1) + "\n", encoding="utf-8")
+        write_whole(folder.path / "plan.csv", plan_csv(plan))
+        lines.append(f"written to {folder.path}; start it: python -m weather.scaling start {folder.path}")
+    tell(lines, plan_json(plan), options.json)
     return 0

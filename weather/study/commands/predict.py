@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 from weather.errors import ConfigError
+from weather.study.commands.answer import add_json, tell, waiting
 from weather.study.commands.table_options import add_intervals, add_table, check
 
 
@@ -20,8 +20,8 @@ def add_parser(kinds: Any) -> None:
         "size (--flops with --parameters_at), a planned one (--run), or that of a config (--config, --config_name). "
         "The interval holds the loss of this single run, its own noise included; it is the union of both fits' "
         "intervals, each the wider of by run and by budget.",
-        epilog="examples: python -m weather.scaling predict experiments/optimal --flops 1e21; "
-        "python -m weather.scaling predict experiments/optimal --run w256_c1e18 --register; "
+        epilog="examples: python -m weather.scaling predict synthetic --flops 1e14; "
+        "python -m weather.scaling predict synthetic --run w32l2-c2.4e+12-seed42 --register; "
         "python -m weather.scaling predict runs.csv --flops 1e21 --max_flops 1e20 --flops_per_second 4e14 --nodes 2",
         allow_abbrev=False,
     )
@@ -41,7 +41,7 @@ def add_parser(kinds: Any) -> None:
     add_intervals(predict)
     add("--register", action="store_true", help="write predictions/ID.json before the run, for `score`")
     add("--not_blind", action="store_true", help="register although the run has begun; the file says so")
-    add("--json", action="store_true", help="print the prediction as JSON")
+    add_json(predict)
     predict.set_defaults(command=run)
 
 
@@ -55,8 +55,6 @@ def run(options: argparse.Namespace) -> int:
     asked = [name for name in ("flops", "run", "config") if getattr(options, name) is not None]
     if len(asked) != 1:
         raise ConfigError(f"{' and '.join(asked) or 'no run'} given", rule="one of --flops, --run, --config")
-    if options.flops_per_second is not None and not options.flops_per_second > 0:
-        raise ConfigError(f"--flops_per_second {options.flops_per_second:g}", rule="greater than 0")
     from weather.config.files import load_config
     from weather.study.fits.foretelling import RunAhead
     from weather.study.results.prediction import (
@@ -91,15 +89,21 @@ def run(options: argparse.Namespace) -> int:
     rate = None
     if options.flops_per_second is not None:
         rate = Rate(options.flops_per_second, options.nodes, "as given")
-    prediction = predict(
-        table, ahead, name=name, plan=plan, rate=rate, level=options.level, draws=options.draws, seed=options.seed
-    )
-    if options.json:
-        print(json.dumps(prediction_json(table, prediction), indent=1))
-    else:
-        print("\n".join(prediction_lines(table, prediction)))
+    with waiting("fits") as done:
+        prediction = predict(
+            table,
+            ahead,
+            name=name,
+            plan=plan if options.parameters == "total" else None,
+            rate=rate,
+            level=options.level,
+            draws=options.draws,
+            seed=options.seed,
+            done=done,
+        )
+    lines = list(prediction_lines(table, prediction))
     if options.register:
         path = register(predictions_folder(options.table), prediction, table, study, not_blind=options.not_blind)
-        if not options.json:
-            print(f"\nregistered in {path}")
+        lines += ["", f"registered in {path}"]
+    tell(lines, prediction_json(table, prediction), options.json)
     return 0

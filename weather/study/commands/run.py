@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weather.study.commands.answer import PRINTED, add_json, write_json
 from weather.study.execution.options import add_execution_options, executor_from
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def add_parser(kinds: Any) -> None:
     """The subcommand's options."""
     arguments = kinds.add_parser(
         "run",
-        help="derive one-factor experiments from a base config, and train them",
+        help="experiments that change one thing of a base config each: derive and train them",
         description="Derive runs that each differ from a base config in one thing only, check and cost all of them "
         "before anything starts, write them to experiments/STUDY/, and train them.",
         epilog=EPILOG,
@@ -63,7 +63,8 @@ def add_parser(kinds: Any) -> None:
     add("--devices_per_node", type=int, default=1, metavar="N", help="ranks on each (default: %(default)s)")
     add("--memory_gigabytes", type=float, metavar="G", help="of one device: runs that need more are flagged")
     add("--strategy", metavar="NAME", help="parallel strategy of the base and all its runs (default: the config's)")
-    add("--json", type=Path, metavar="FILE", help="write the costed plan there too")
+    add("--experiments", type=Path, metavar="DIR", help="folder of all studies (default: experiments)")
+    add_json(arguments)
     add("--name", metavar="STUDY", help="of the study and its folder (default: base config and types)")
     add(
         "--set",
@@ -93,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
     strategy = [f"training.strategy={options.strategy}"] if options.strategy else []
     config = load_config(options.base_config, options.base_config_name, [*options.overrides, *strategy])
     name = options.name or "-".join([options.base_config_name, *dict.fromkeys(options.scale_types)])
-    folder = StudyFolder(EXPERIMENTS / _checked_name(config, name))
+    folder = StudyFolder((options.experiments or EXPERIMENTS) / _checked_name(config, name))
     machine = Machine(
         options.num_nodes,
         options.devices_per_node,
@@ -102,11 +103,12 @@ def run(options: argparse.Namespace) -> int:
         elsewhere=options.executor == "slurm",
     )
     plan = plan_factors(folder, config, types=options.scale_types, factors=options.scale_factors, machine=machine)
-    show(plan)
-    if options.json is not None:
-        options.json.write_text(json.dumps(plan_json(plan), indent=1) + "\n", encoding="utf-8")
+    if options.json != PRINTED:
+        show(plan)
+    write_json(plan_json(plan), options.json)
     if options.dry_run:
-        print(f"dry run: would write {len(plan.runs)} config(s) and the plan to {folder.path}, and train them")
+        if options.json != PRINTED:
+            print(f"dry run: would write {len(plan.runs)} config(s) and the plan to {folder.path}, and train them")
         return 0
     from weather.study.execution.conductor import conduct
 

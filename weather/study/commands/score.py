@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
-from pathlib import Path
 from typing import Any
+
+from weather.study.commands.answer import add_json, tell
+from weather.study.commands.named_study import add_study_argument, study_named
 
 
 def add_parser(kinds: Any) -> None:
@@ -16,13 +17,13 @@ def add_parser(kinds: Any) -> None:
         description="Compare every prediction of a study with its run, and write predictions/ID.score.json. One "
         "without a run of its own is judged by the best finished run of its budget. Exit status: 0 if all that can be "
         "scored lie inside their intervals, 3 if one lies outside, 1 if one was edited after it was registered.",
-        epilog="example: python -m weather.scaling score experiments/optimal",
+        epilog="example: python -m weather.scaling score synthetic",
         allow_abbrev=False,
     )
     add = score.add_argument
-    add("study", type=Path, metavar="STUDY", help="a study's folder")
+    add_study_argument(score)
     add("--id", nargs="+", default=[], metavar="ID", help="which predictions (default: all)")
-    add("--json", action="store_true", help="print the scores as JSON")
+    add_json(score)
     score.set_defaults(command=run)
 
 
@@ -34,13 +35,9 @@ def run(options: argparse.Namespace) -> int:
     """
     import dataclasses
 
-    from weather.study.folder import StudyFolder
     from weather.study.results.prediction_text import score_lines
     from weather.study.results.scoring import exit_status, score_study
 
-    scores = score_study(StudyFolder(options.study), options.id)
-    if options.json:
-        print(json.dumps([dataclasses.asdict(each) for each in scores], indent=1))
-    else:
-        print("\n".join(score_lines(scores)))
+    scores = score_study(study_named(options.study), options.id)
+    tell(score_lines(scores), [dataclasses.asdict(each) for each in scores], options.json)
     return exit_status(scores)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weather.study.commands.answer import PRINTED, add_json, write_json
 from weather.study.commands.named_study import add_study_argument, study_named
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ def add_parser(kinds: Any) -> None:
         allow_abbrev=False,
     )
     add_study_argument(status)
-    status.add_argument("--json", type=Path, metavar="FILE", help="write the states there too")
+    add_json(status)
     status.add_argument("--watch", action="store_true", help="show it again every 2 s, until Ctrl-C")
     status.set_defaults(command=run)
 
@@ -56,10 +55,9 @@ def run(options: argparse.Namespace) -> int:
         states = _states(folder, plan)
         if options.watch and console.is_terminal:
             console.clear()
-        _show(console, folder, plan, states)
-        if options.json is not None:
-            record = states_record(plan, states)
-            options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        if options.json != PRINTED:
+            _show(console, folder, plan, states)
+        write_json(states_record(plan, states), options.json)
         if not options.watch:
             return 0
         try:

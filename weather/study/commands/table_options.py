@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from weather.errors import ConfigError
+from weather.study.commands.named_study import STUDY_HELP, path_named
 
 
 def add_table(parser: argparse.ArgumentParser) -> None:
     """The table and how its columns are taken."""
     add = parser.add_argument
-    add(
-        "table", type=Path, metavar="TABLE|STUDY", help="CSV file, one run a row, or a study's folder (collected first)"
-    )
+    add("table", type=path_named, metavar="STUDY|TABLE", help=f"{STUDY_HELP} (collected first); or a CSV file")
     add(
         "--parameters",
         choices=("total", "non_embedding"),
@@ -44,16 +42,18 @@ def add_intervals(parser: argparse.ArgumentParser) -> None:
 
 
 def check(options: argparse.Namespace) -> None:
-    """Refuse values without a meaning.
+    """Refuse values without a meaning, of those of these options that a command has.
 
     Raises:
         ConfigError: naming the option.
     """
     for name, valid, rule in (
-        ("level", 0 < options.level < 1, "a level between 0 and 1"),
-        ("draws", options.draws >= 20, "at least 20 draws"),
-        ("most_epochs", options.most_epochs >= 1, "at least 1 epoch"),
-        ("flops", options.flops is None or options.flops > 0, "FLOPs greater than 0"),
+        ("level", lambda level: 0 < level < 1, "a level between 0 and 1"),
+        ("draws", lambda draws: draws >= 20, "at least 20 draws"),
+        ("most_epochs", lambda epochs: epochs >= 1, "at least 1 epoch"),
+        ("flops", lambda flops: flops > 0, "FLOPs greater than 0"),
+        ("flops_per_second", lambda rate: rate > 0, "greater than 0"),
     ):
-        if not valid:
-            raise ConfigError(f"--{name} {getattr(options, name):g}", rule=rule)
+        value = getattr(options, name, None)
+        if value is not None and not valid(value):
+            raise ConfigError(f"--{name} {value:g}", rule=rule)

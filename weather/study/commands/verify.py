@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from weather.errors import ConfigError, LaunchError
+from weather.study.commands.named_study import add_study_argument, study_named
 
 
 def add_parser(kinds: Any) -> None:
@@ -17,11 +17,11 @@ def add_parser(kinds: Any) -> None:
         description="Verify branches and lone runs that are trained to their end, one after the other, and write "
         "RUN/scores_SPLIT.json and the study's skill.csv. Runs that have these scores are kept, so that it may be "
         "interrupted, and called again as runs finish. Scores from weather.evaluate, on many ranks too, serve as well.",
-        epilog="example: python -m weather.scaling verify experiments/isoflop --leads 6h,1d,3d",
+        epilog="example: python -m weather.scaling verify synthetic --leads 6h,1d,3d",
         allow_abbrev=False,
     )
     add = verify.add_argument
-    add("study", type=Path, help="folder of the study, such as experiments/isoflop")
+    add_study_argument(verify)
     add(
         "--leads",
         metavar="LEADS",
@@ -43,7 +43,6 @@ def run(options: argparse.Namespace) -> int:
     if options.batch_size < 1:
         raise ConfigError(f"--batch_size {options.batch_size}", rule="at least 1")
     from weather.runtime.ranks import find_ranks
-    from weather.study.folder import StudyFolder
     from weather.study.results.skill import SKILL_FILE
     from weather.study.results.verification import verify_study
     from weather.verification.leads import parse_leads
@@ -55,8 +54,9 @@ def run(options: argparse.Namespace) -> int:
             rule="verify is one process",
             fix="start weather.evaluate --run RUN --checkpoint last on them for each run; verify takes its scores",
         )
+    folder = study_named(options.study)
     outcome = verify_study(
-        StudyFolder(options.study),
+        folder,
         leads=None if options.leads is None else parse_leads(options.leads),
         split=options.split,
         checkpoint=options.checkpoint,
@@ -71,5 +71,5 @@ def run(options: argparse.Namespace) -> int:
     for name, reason in outcome.failed.items():
         print(f"failed: {name}: {reason}")
     if outcome.rows:
-        print(f"skill: {options.study / SKILL_FILE}, {len(outcome.rows)} rows")
+        print(f"skill: {folder.path / SKILL_FILE}, {len(outcome.rows)} rows")
     return 1 if outcome.failed else 0

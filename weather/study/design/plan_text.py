@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 from collections.abc import Iterator
 from typing import Any
 
 from weather.runtime.logs import duration
 from weather.study.design.totals import totals
 from weather.study.planned import PlannedRun, StudyPlan
+from weather.study.writing import csv_text
 
 NO_RATE = (
     "not known; --probe measures some steps of each size here, --flops_per_second R takes a device's rate as given"
@@ -100,11 +99,7 @@ def plan_rows(plan: StudyPlan) -> list[dict[str, Any]]:
 def plan_csv(plan: StudyPlan) -> str:
     """The rows as CSV; what is not known is left empty."""
     rows = plan_rows(plan)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else ["name"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: "" if value is None else value for key, value in row.items()} for row in rows)
-    return text.getvalue()
+    return csv_text(list(rows[0]) if rows else ["name"], (list(row.values()) for row in rows))
 
 
 def plan_json(plan: StudyPlan) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,6 +24,7 @@ from weather.strategies import find_strategy
 from weather.strategies.single import SingleProcess
 from weather.study.design.costing import planned_ranks, prepare_run
 from weather.study.planned import PlannedRun, StudyPlan
+from weather.study.writing import write_whole
 from weather.training.assembly import assemble
 from weather.training.passes import accumulate_gradients
 from weather.training.profiling import Profile
@@ -72,7 +72,7 @@ def probe_plan(plan: StudyPlan, folder: Path, *, device: str = "auto", steps: in
     missing = [name for name, run in largest.items() if not _fits(measured.get(name), run.config, chosen)]
     for name in track(missing, f"{steps} steps of each size", console=Console(stderr=True), transient=True):
         measured[name] = _measure(largest[name], chosen, steps)
-        _write(folder / PROBE_FILE, measured)
+        write_whole(folder / PROBE_FILE, json.dumps(measured, indent=1) + "\n")
     return with_probe(plan, measured)
 
 
@@ -172,10 +172,3 @@ def _wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
-
-
-def _write(path: Path, record: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)

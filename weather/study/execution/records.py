@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from weather.runtime.run_folder import LOCK_FILE, METRICS_FILE
 from weather.study.folder import StudyFolder
+from weather.study.writing import write_whole
 from weather.training.checkpoint import FINAL_NAME, MARKER
 
 TAIL_BYTES = 256 * 1024  # of a metrics.jsonl: some hundred steps, or evaluations of some hundred channels
@@ -78,8 +79,13 @@ class Attempt:
 
 
 def read_metrics(folder: StudyFolder, name: str) -> Metrics:
+    """The last records of a study's run."""
+    return metrics_of(folder.run(name))
+
+
+def metrics_of(run_folder: Path) -> Metrics:
     """The last records of a run; lines that are half written, or damaged, are passed over."""
-    path = folder.run(name) / METRICS_FILE
+    path = run_folder / METRICS_FILE
     try:
         facts = path.stat()
     except OSError:
@@ -121,12 +127,8 @@ def read_attempts(folder: StudyFolder, name: str) -> list[Attempt]:
 
 def write_attempts(folder: StudyFolder, name: str, attempts: list[Attempt]) -> None:
     """Replace the record of a run's attempts."""
-    path = attempts_file(folder, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
     kept = [dataclasses.asdict(attempt) for attempt in attempts[-ATTEMPTS_KEPT:]]
-    partial.write_text(json.dumps({"run": name, "attempts": kept}, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_whole(attempts_file(folder, name), json.dumps({"run": name, "attempts": kept}, indent=1) + "\n")
 
 
 def change_last_attempt(folder: StudyFolder, name: str, **values: Any) -> None:

@@ -16,6 +16,7 @@ from weather.errors import LaunchError
 from weather.study.execution.contract import Held
 from weather.study.folder import StudyFolder
 from weather.study.planned import PlannedRun
+from weather.study.writing import write_whole
 
 BRANCHES = "branches"
 #: A job in one of these states will not train again; SLURM shows it for a moment.
@@ -83,10 +84,7 @@ def write_array(folder: StudyFolder, trunk: str, branches: Sequence[PlannedRun])
     path = array_file(folder, trunk)
     if path.exists():
         configs = {**yaml.safe_load(path.read_text(encoding="utf-8")), **configs}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(yaml.safe_dump(configs, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, yaml.safe_dump(configs, sort_keys=False, allow_unicode=True))
     return numbers
 
 

@@ -16,6 +16,7 @@ from weather.study.execution.records import (
     change_last_attempt,
     error_line,
     log_lines,
+    metrics_of,
     newest_checkpoint_step,
     process_lives,
     read_attempts,
@@ -29,6 +30,7 @@ from weather.training.result import RESUMABLE
 
 State = Literal["waiting", "ready", "queued", "running", "stopped", "finished", "failed", "impossible"]
 LAST_STEP_REASONS = ("complete", "max_steps", "flops_budget")
+ENDED = (*LAST_STEP_REASONS, "time_budget")
 ASKED_TO_STOP = (-15, -1, -2, -10, -12)  # by a signal that came before the run could answer it
 SILENT_SECONDS = 600.0  # after which a run that another host holds, and that writes nothing, is taken to be over
 KILLED = "was killed; goes on when started again"
@@ -91,6 +93,24 @@ def observe(folder: StudyFolder, plan: StudyPlan, held: Mapping[str, str] | None
     return states
 
 
+def observe_alone(run_folder: Path) -> tuple[State, str]:
+    """State of a run of no study, whose end is its own, and the reason.
+
+    Args:
+        run_folder: with its metrics.jsonl.
+    """
+    metrics = metrics_of(run_folder)
+    if metrics.stop is not None:
+        reason = str(metrics.stop.get("reason"))
+        if reason in ENDED:
+            return "finished", ""
+        if reason in RESUMABLE:
+            return "stopped", f"{reason} at step {metrics.step}"
+        return "failed", str(metrics.stop.get("error") or reason)
+    holder = _holder(run_folder, metrics, [])
+    return ("running", holder) if holder else ("stopped", f"killed after step {metrics.step}")
+
+
 def _state(
     folder: StudyFolder, run: PlannedRun, metrics: Metrics, held: Mapping[str, str] | None, trunk: RunState | None
 ) -> tuple[State, str]:
@@ -99,7 +119,7 @@ def _state(
         return "finished", ""
     attempts = read_attempts(folder, run.name)
     gone = held is not None and bool(attempts) and attempts[-1].job is not None  # the queue would know its job
-    holder = "" if at or gone else _holder(folder, run.name, metrics, attempts)
+    holder = "" if at or gone else _holder(folder.run(run.name), metrics, attempts)
     if at == "running" or holder:
         return "running", holder
     if at == "queued":
@@ -195,7 +215,7 @@ def _what_is_missing(run: PlannedRun, trunk: RunState | None) -> str:
     return f"for step {run.first_step} of '{trunk.name}'"
 
 
-def _holder(folder: StudyFolder, name: str, metrics: Metrics, attempts: list[Attempt]) -> str:
+def _holder(run_folder: Path, metrics: Metrics, attempts: list[Attempt]) -> str:
     """Who trains a run that no executor knows of; empty if nobody does.
 
     The lock is not tried, for a run that starts just then would find it taken: its holder is looked for.
@@ -205,7 +225,7 @@ def _holder(folder: StudyFolder, name: str, metrics: Metrics, attempts: list[Att
         last = attempts[-1]
         if process_lives(last.pid or 0, last.started):
             return f"process {last.pid}"
-    lock = read_lock(folder.run(name))
+    lock = read_lock(run_folder)
     if lock is None:
         return ""
     pid, host, written = lock

@@ -14,7 +14,7 @@ from weather.errors import DataError, WeatherError
 from weather.study.fits.comparison import Comparison, back_test, compare
 from weather.study.fits.compute import fit_compute
 from weather.study.fits.forms import LEFT_OUT, compare_forms
-from weather.study.fits.intervals import Interval, by_budget, by_run, noise_of
+from weather.study.fits.intervals import Interval, by_budget, by_run, counting, noise_of
 from weather.study.fits.isoflop import IsoFlopFit, fit_isoflops, fit_power_law
 from weather.study.fits.laws import Array, LossLaw, RepeatedDataLaw
 from weather.study.fits.observations import Observations
@@ -96,7 +96,14 @@ class StudyFit:
 
 
 def fit_study(
-    runs: Observations, *, flops: float | None, level: float, draws: int, seed: int, seed_noise: float = 0.0
+    runs: Observations,
+    *,
+    flops: float | None,
+    level: float,
+    draws: int,
+    seed: int,
+    seed_noise: float = 0.0,
+    done: Callable[[int, int], None] = lambda fits, of: None,
 ) -> StudyFit:
     """Fit everything that the runs allow.
 
@@ -107,6 +114,7 @@ def fit_study(
         draws: repeated fits for each interval.
         seed: of the random numbers.
         seed_noise: standard deviation of ln L between repeats, below which no scatter is believed; 0: not known.
+        done: told after each repeated fit how many of how many are done.
 
     Raises:
         DataError: every run repeats its data.
@@ -121,7 +129,8 @@ def fit_study(
             refused[name] = str(error)
             return None
 
-    options = {"level": level, "draws": draws, "seed": seed}
+    repeated_fits = draws * (len(FITS) + (len(once) < len(runs)))
+    options = {"level": level, "draws": draws, "seed": seed, "fitted_once": counting(repeated_fits, done)}
     isoflops = attempt("isoflops", lambda: fit_isoflops(once))
     exponent = attempt("isoflop intervals", lambda: _isoflop_exponent(once, level)) if isoflops else None
     laws: dict[str, LawFit] = {}

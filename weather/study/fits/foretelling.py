@@ -9,13 +9,14 @@ the truth at least as often as its level says if one of its parts does.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from weather.errors import DataError, WeatherError
 from weather.study.fits.fit import FITS, VANISHED, seen_once
-from weather.study.fits.intervals import Interval, by_budget, by_run
+from weather.study.fits.intervals import Interval, by_budget, by_run, counting
 from weather.study.fits.laws import Array, LossLaw, Optimum, RepeatedDataLaw
 from weather.study.fits.observations import REPEATED, Observations
 from weather.study.fits.repeated import (
@@ -76,13 +77,20 @@ class Foretold:
 
 
 def foretell(
-    runs: Observations, ahead: RunAhead, *, level: float, draws: int, seed: int, seed_noise: float = 0.0
+    runs: Observations,
+    ahead: RunAhead,
+    *,
+    level: float,
+    draws: int,
+    seed: int,
+    seed_noise: float = 0.0,
+    done: Callable[[int, int], None] = lambda fits, of: None,
 ) -> Foretold:
     """Fit runs and foretell one.
 
     Args:
         runs: that were trained to their end.
-        level, draws, seed, seed_noise: as in `fit_study`.
+        level, draws, seed, seed_noise, done: as in `fit_study`.
 
     Raises:
         DataError: neither fit is possible.
@@ -91,13 +99,18 @@ def foretell(
     with_repeats = repeating >= FEWEST_REPEATED
     remarks = _range_remarks(runs, ahead)
     fitted_runs = runs if with_repeats else seen_once(runs)
+    counted = counting(draws * len(FITS), done)
     found: dict[str, dict[str, Interval]] = {}
     laws: dict[str, Law] = {}
     noises: dict[str, float] = {}
     for method in FITS:
         try:
             found[method], laws[method], noises[method], said = _foretell(
-                fitted_runs, ahead, method, level=level, draws=draws, seed=seed, seed_noise=seed_noise
+                *(fitted_runs, ahead, method, counted),
+                level=level,
+                draws=draws,
+                seed=seed,
+                seed_noise=seed_noise,
             )
             remarks += [f"{method}: {text}" for text in said]
         except WeatherError as error:
@@ -120,7 +133,15 @@ def foretell(
 
 
 def _foretell(
-    runs: Observations, ahead: RunAhead, method: str, *, level: float, draws: int, seed: int, seed_noise: float
+    runs: Observations,
+    ahead: RunAhead,
+    method: str,
+    counted: Callable[[], None],
+    *,
+    level: float,
+    draws: int,
+    seed: int,
+    seed_noise: float,
 ) -> tuple[dict[str, Interval], Law, float, list[str]]:
     """Interval of each quantity by one fit, the fit, its noise, and what is to be said of it."""
     law, k = _fit(runs, method, None), runs.flops_per_product
@@ -143,6 +164,7 @@ def _foretell(
         next_run=("loss",),
         noise=noise,
         next_noise=own,
+        fitted_once=counted,
     )
     said = []
     try:

@@ -13,6 +13,7 @@ to which nothing can be fitted.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -71,6 +72,7 @@ def by_run(
     next_run: tuple[str, ...] = (),
     noise: float | Array | None = None,
     next_noise: float | None = None,
+    fitted_once: Callable[[], None] = lambda: None,
 ) -> dict[str, Interval]:
     """Intervals from the scatter of the runs.
 
@@ -85,6 +87,7 @@ def by_run(
         next_run: quantities that are the loss of one run to come, which brings noise of its own.
         noise: standard deviation of ln L of a run, or of each, shape [run]; None: that of the residuals.
         next_noise: of the run to come; None: the largest of these.
+        fitted_once: called after each repeated fit.
 
     Raises:
         DataError: no run is to spare, a quantity is not positive, or too many of the repeated fits fail.
@@ -98,6 +101,7 @@ def by_run(
         drawn = runs.with_loss(fitted * np.exp(random.normal(0.0, noise, len(runs))))
         coming = random.normal(0.0, next_noise)
         found = _ratios(estimate, drawn, evaluate)
+        fitted_once()
         if found is not None:
             deviations.append(found + [coming if name in next_run else 0.0 for name in estimate])
     if len(deviations) < FEWEST_FITS * draws:
@@ -111,6 +115,12 @@ def by_run(
     # The standard deviation is an estimate itself: as far out as Student's t is beyond the normal distribution.
     bounds *= t.ppf(tails[1], len(runs) - coefficients) / norm.ppf(tails[1])
     return _intervals(estimate, bounds[0], bounds[1], level)
+
+
+def counting(total: int, done: Callable[[int, int], None]) -> Callable[[], None]:
+    """What tells `done`, each time that it is called, how many of so many repeated fits are made."""
+    numbers = itertools.count(1)
+    return lambda: done(next(numbers), total)
 
 
 def by_budget(

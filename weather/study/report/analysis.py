@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,12 +62,20 @@ class Analysis:
     compute: dict[str, ComputeFit]
 
 
-def analyse(table: Table, *, flops: float | None, level: float, draws: int, seed: int) -> Analysis:
+def analyse(
+    table: Table,
+    *,
+    flops: float | None,
+    level: float,
+    draws: int,
+    seed: int,
+    done: Callable[[int, int], None] = lambda fits, of: None,
+) -> Analysis:
     """Fit all laws to a table of runs.
 
     Args:
         flops: budget of the run to predict; None: AHEAD times the largest that was trained.
-        level, draws, seed: as in `fit_study`.
+        level, draws, seed, done: as in `fit_study`.
 
     Raises:
         DataError: every run repeats its data.
@@ -74,7 +83,7 @@ def analyse(table: Table, *, flops: float | None, level: float, draws: int, seed
     runs = seen_once(table.runs)
     ahead = flops or AHEAD * float(runs.flops.max())
     noise = table.seed_noise.deviation if table.seed_noise else 0.0
-    fit = fit_study(table.runs, flops=ahead, level=level, draws=draws, seed=seed, seed_noise=noise)
+    fit = fit_study(table.runs, flops=ahead, level=level, draws=draws, seed=seed, seed_noise=noise, done=done)
     law = fit.laws[METHOD].law if METHOD in fit.laws else None
     curves, optima = _bands(runs, law, ahead, level, min(draws, BAND_DRAWS), seed) if law else ((), {})
     names = tuple(name for name, once in zip(table.names, table.runs.once, strict=True) if once)

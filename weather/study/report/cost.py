@@ -32,7 +32,7 @@ def cost_part(material: Material) -> Part:
     title, anchor = "Quality against cost", "cost"
     rows = [row for row in material.finished() if row.positive("loss")]
     if not rows:
-        command = f"python -m weather.scaling run {material.study}"
+        command = material.command("start")
         return Part(
             anchor, title, missing="No run has finished with a loss yet; this goes on with them:", command=command
         )
@@ -122,7 +122,7 @@ def generalisation_part(material: Material) -> Part:
     title, anchor = "Training against validation loss", "generalisation"
     rows = [row for row in material.finished() if row.positive("loss") and row.positive("training_loss")]
     if not rows:
-        command = f"python -m weather.scaling run {material.study}"
+        command = material.command("start")
         return Part(
             anchor, title, missing="No finished run has both losses yet; this goes on with them:", command=command
         )

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from weather.study.design.variation import BASE
 from weather.study.fits.efficiency import Efficiency, scaling_efficiency
-from weather.study.report.material import Material, Row
+from weather.study.report.material import Material
 from weather.study.report.numbers import count, number, share
 from weather.study.report.parts import Column, Drawing, Part, Sheet
 from weather.study.report.style import COLOURS, MARKERS, QUIET, new_figure, plain_ticks, styled
@@ -29,17 +30,19 @@ COLUMNS = (
 
 def efficiency_part(material: Material) -> Part:
     """Throughput over ranks against the ideal, or why there is none."""
-    groups: dict[str, list[Row]] = {}
-    for row in material.finished():
-        measured = row.positive("world_size") and row.positive("samples_per_second")
-        if row.text("label.factor") in MACHINE_FACTORS and measured:
-            groups.setdefault(row.text("label.factor"), []).append(row)
+    measured = [row for row in material.finished() if row.positive("world_size") and row.positive("samples_per_second")]
+    kinds = dict.fromkeys(
+        (row.text("label.factor"), row.text("label.scaling"))
+        for row in measured
+        if row.text("label.factor") in MACHINE_FACTORS
+    )
     found = {}
-    for name, rows in groups.items():
-        if len({row.number("world_size") for row in rows}) > 1:
-            kind = _kind(rows)
-            ranks, speed = (np.array([row.number(key) for row in rows]) for key in ("world_size", "samples_per_second"))
-            found[f"{name}, {kind}"] = scaling_efficiency(ranks, speed, weak=kind != "strong")
+    for factor, scaling in kinds:
+        rows = [row for row in measured if (row.text("label.factor"), row.text("label.scaling")) == (factor, scaling)]
+        rows += [row for row in measured if row.text("label.factor") == BASE]
+        ranks, speed = (np.array([row.number(key) for row in rows]) for key in ("world_size", "samples_per_second"))
+        if len({*ranks}) > 1:
+            found[f"{factor}, {scaling}"] = scaling_efficiency(ranks, speed, weak=scaling == "weak")
     if not found:
         command = "python -m weather.scaling run --scale_types node devices --scale_factors 1 2 4"
         return Part(
@@ -65,14 +68,6 @@ def efficiency_part(material: Material) -> Part:
         if fit.serial_share is not None
     )
     return Part(ANCHOR, TITLE, remarks, (drawing,), (sheet,))
-
-
-def _kind(rows: list[Row]) -> str:
-    """What stayed the same while ranks were added."""
-    if len({row.number("batch_size") for row in rows}) == 1:
-        return "strong"
-    per_rank = {(row.number("batch_size") or 0.0) / (row.number("world_size") or 1.0) for row in rows}
-    return "weak" if len(per_rank) == 1 else "neither batch kept"
 
 
 @styled

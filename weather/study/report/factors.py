@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from weather.study.design.variation import BASE
 from weather.study.report.material import Material, Row
 from weather.study.report.numbers import count, number
 from weather.study.report.parts import Column, Drawing, Part, Sheet
@@ -12,7 +13,8 @@ from weather.study.report.style import COLOURS, MARKERS, QUIET, new_figure, plai
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FACTOR, SCALE = "label.factor", "label.scale"
+FACTOR, SCALE, SCALING = "label.factor", "label.scale", "label.scaling"
+CODED = ("precision", "memory")  # whose runs are one of each kind, and not multiples of the base
 PANELS = (
     ("loss", "validation loss [1]"),
     ("samples_per_second", "samples / s"),
@@ -22,20 +24,19 @@ PANELS = (
 
 
 def factor_parts(material: Material) -> list[Part]:
-    """A part for each factor of the plan."""
+    """A part for each factor of the plan; the base is the run of scale 1 of all that scale something."""
     factors = dict.fromkeys(str(run.labels["factor"]) for run in material.plan.runs if "factor" in run.labels)
-    return [_factor_part(material, factor) for factor in factors]
+    return [_factor_part(material, factor) for factor in factors if factor != BASE]
 
 
 def _factor_part(material: Material, factor: str) -> Part:
     title, anchor = f"Factor: {factor}", f"factor-{factor}"
-    planned = sum(str(run.labels.get("factor")) == factor for run in material.plan.runs)
-    rows = [row for row in material.finished() if row.text(FACTOR) == factor]
+    members = (factor,) if factor in CODED else (BASE, factor)
+    planned = sum(run.labels.get("factor") in members for run in material.plan.runs)
+    rows = [row for row in material.finished() if row.text(FACTOR) in members]
     if not rows:
-        command = f"python -m weather.scaling run {material.study}"
-        return Part(
-            anchor, title, missing=f"None of its {planned} runs has finished; this goes on with them:", command=command
-        )
+        missing = f"None of its {planned} runs has finished; this goes on with them:"
+        return Part(anchor, title, missing=missing, command=material.command("start"))
     rows.sort(key=lambda row: (row.number(SCALE) or 0.0, row.name))
     columns = (
         Column("name", "run"),
@@ -47,9 +48,10 @@ def _factor_part(material: Material, factor: str) -> Part:
     values = tuple(
         (row.name, _label(row), *(row.number(key) for key in ("N", "D", *(name for name, _ in PANELS)))) for row in rows
     )
+    what = "all that is possible, the base's own among them" if factor in CODED else "scale 1 is the base"
     caption = (
-        f"Loss, throughput, memory and MFU against the scale of '{factor}'; scale 1 is the base. All else is as in "
-        f"the base config. {len(rows)} of {planned} runs have finished."
+        f"Loss, throughput, memory and MFU against the scale of '{factor}'; {what}. All else is as in the base config. "
+        f"{len(rows)} of {planned} runs have finished."
     )
     drawing = Drawing(
         f"factor_{factor}",
@@ -68,28 +70,43 @@ def _label(row: Row) -> str:
     return f"{scale:g}" if scale is not None else row.text(SCALE) or row.name
 
 
+def _series(rows: list[Row]) -> dict[str, list[Row]]:
+    """One of all runs, or a strong and a weak one; the base is part of both."""
+    kinds = list(dict.fromkeys(row.text(SCALING) for row in rows if row.text(SCALING)))
+    return {kind: [row for row in rows if row.text(SCALING) in ("", kind)] for kind in kinds} or {"": rows}
+
+
 @styled
 def _figure(rows: list[Row]) -> Figure:
     figure, axes = new_figure(1, 4, height=3.0, width=10.0)
-    scales = [row.positive(SCALE) for row in rows]
-    ordered = None not in scales and len(set(scales)) == len(scales)
-    places = [float(scale or 0.0) for scale in scales] if ordered else [float(place) for place in range(len(rows))]
-    for place, (axis, (column, label)) in enumerate(zip(axes[0], PANELS, strict=True)):
-        points = [(x, row.number(column)) for x, row in zip(places, rows, strict=True)]
-        known = [(x, y) for x, y in points if y is not None]
-        if known:
-            axis.plot(*zip(*known, strict=True), MARKERS[place], ls="-" if ordered else "", color=COLOURS[place])
-            if column in ("loss", "samples_per_second") and min(y for _, y in known) > 0:
-                axis.set_yscale("log")
-                plain_ticks(axis)
-            else:
-                axis.set_ylim(bottom=0)
-        else:
+    series = _series(rows)
+    ordered = all(None not in (scales := [r.positive(SCALE) for r in each]) and len({*scales}) == len(scales)
+                  for each in series.values())  # fmt: skip
+    places = {row.name: float(row.positive(SCALE) or 0.0) if ordered else float(at) for at, row in enumerate(rows)}
+    ticks = {places[row.name]: _label(row) for row in rows}
+    for panel, (axis, (column, label)) in enumerate(zip(axes[0], PANELS, strict=True)):
+        known = [
+            (kind, [(places[row.name], value) for row in each if (value := row.number(column)) is not None])
+            for kind, each in series.items()
+        ]
+        values = [y for _, points in known for _, y in points]
+        for number_, (kind, points) in enumerate(known):
+            if points:
+                style = {"ls": ("-", "--")[number_ % 2] if ordered else "", "color": COLOURS[panel]}
+                axis.plot(*zip(*points, strict=True), MARKERS[panel + number_], label=kind, **style)
+        if not values:
             axis.text(0.5, 0.5, "not measured", ha="center", va="center", color=QUIET, transform=axis.transAxes)
+        elif column in ("loss", "samples_per_second") and min(values) > 0:
+            axis.set_yscale("log")
+            plain_ticks(axis)
+        else:
+            axis.set_ylim(bottom=0)
+        if values and len(series) > 1:
+            axis.legend()
         if ordered:
             axis.set_xscale("log")
-            axis.set_xlim(min(places) / 1.3, max(places) * 1.3)
-        axis.set_xticks(places, [_label(row) for row in rows], rotation=0 if ordered else 45)
+            axis.set_xlim(min(ticks) / 1.3, max(ticks) * 1.3)
+        axis.set_xticks(list(ticks), list(ticks.values()), rotation=0 if ordered else 45)
         axis.minorticks_off()
         axis.set(xlabel="scale", title=label)
     return figure

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import math
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from weather.study.planned import StudyPlan
 from weather.study.report.curves import Curves, read_curves
 from weather.study.results.collection import RUNS_FILE
 from weather.study.results.skill import SKILL_FILE
+from weather.study.results.table import FINISHED
 
 
 @dataclass(frozen=True)
@@ -76,15 +78,13 @@ class Material:
     def table(self) -> Path:
         return self.folder.path / RUNS_FILE
 
-    @property
-    def study(self) -> str:
-        """What commands call the study."""
-        return str(self.folder.path)
+    def command(self, name: str, *options: str) -> str:
+        """A line for a shell that does something with this study."""
+        return shlex.join(["python", "-m", "weather.scaling", name, str(self.folder.path), *options])
 
     def finished(self) -> tuple[Row, ...]:
         """Runs with a result, trunks left out: their rate has not come down, so that their loss says nothing."""
-        done = ("finished", "complete", "flops_budget", "time_budget", "max_steps")
-        return tuple(row for row in self.rows if row.status in done and row.text("role") != "trunk")
+        return tuple(row for row in self.rows if row.status in FINISHED and row.text("role") != "trunk")
 
 
 def read_material(folder: StudyFolder) -> Material:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from weather.study.writing import csv_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -99,12 +99,3 @@ class Part:
     missing: str = ""
     command: str = ""
     remarks: tuple[str, ...] = ()
-
-
-def csv_text(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A CSV file's text; None is left empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows([["" if value is None else value for value in row] for row in rows])
-    return text.getvalue()

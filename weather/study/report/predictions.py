@@ -33,7 +33,7 @@ COLUMNS = (
 def prediction_part(material: Material) -> Part:
     """What was registered and scored, or the command that does; an edited prediction is not shown as one."""
     if not material.predictions:
-        command = f"python -m weather.scaling predict {material.study} --flops C --register"
+        command = material.command("predict", "--flops", "C", "--register")
         return Part(
             ANCHOR, TITLE, missing="No prediction is registered; this stores one before its run:", command=command
         )
@@ -49,7 +49,7 @@ def prediction_part(material: Material) -> Part:
         else:
             waiting += [] if name in material.scores else [name]
     if waiting:
-        command = f"python -m weather.scaling score {material.study}"
+        command = material.command("score")
         remarks.append(f"Not scored yet: {', '.join(waiting)}. Once the run has finished: {command}")
     caption = "As they were stored, with the first digits of their hash. Inside: the loss seen lies in the interval."
     sheets = (Sheet("predictions", caption, COLUMNS, tuple(rows)),) if rows else ()

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from weather.errors import DataError
 from weather.study.folder import StudyFolder
@@ -28,7 +29,7 @@ from weather.study.report.skill import skill_part
 from weather.study.report.style import png
 from weather.study.report.summary import summarise
 from weather.study.report.training_curves import curve_part
-from weather.study.results.table import read_table
+from weather.study.results.table import FINISHED, read_table
 
 PAGE_FILE = "report.html"
 LAW_PARTS = (
@@ -38,7 +39,7 @@ LAW_PARTS = (
     (residuals.ANCHOR, residuals.TITLE, residuals.residual_part),
     (forms.ANCHOR, forms.TITLE, forms.form_part),
 )
-STEPS = ("read", "fitted", "drawn", "written")
+STEPS = 4  # read, fitted, drawn, written
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def write_report(
     level: float = 0.9,
     draws: int = 400,
     seed: int = 0,
-    done: Callable[[str], None] = lambda _: None,
+    done: Callable[[float, float], None] = lambda _, of: None,
 ) -> Report:
     """Write the report of a study, as far as its table has come.
 
@@ -73,7 +74,7 @@ def write_report(
         out: folder; files of an earlier report are replaced.
         command: that asked for it, for the provenance.
         flops, level, draws, seed: of the fits, as in `analyse`.
-        done: told after each of STEPS.
+        done: told how many of how many steps are done, of which the fits are shares.
 
     Raises:
         DataError: there is no plan, a file of the study is damaged, or `out` cannot be written.
@@ -81,32 +82,33 @@ def write_report(
     """
     made = datetime.datetime.now(datetime.timezone.utc)
     material = read_material(folder)
-    done("read")
+    done(1, STEPS)
     analysis, refused = None, ""
     if material.plan.kind == "budgets":
-        analysis, refused = _analysis(material, flops=flops, level=level, draws=draws, seed=seed)
-    done("fitted")
+        options = {"flops": flops, "level": level, "draws": draws, "seed": seed}
+        analysis, refused = _analysis(material, options, lambda fits, of: done(1 + fits / of, STEPS))
+    done(2, STEPS)
     parts = _parts(material, analysis, refused)
     parts.append(provenance_part(material, command, made))
-    done("drawn")
+    done(3, STEPS)
     heading = Heading(
         f"Scaling study: {material.plan.name}",
-        f"{made:%d %B %Y, %H:%M} UTC, {material.study}",
+        f"{made:%d %B %Y, %H:%M} UTC, {material.folder.path}",
         tuple(_headline(material, analysis)),
     )
     page = render(heading, summarise(material, analysis, refused), parts)
     report = _written(out, page, parts)
-    done("written")
+    done(4, STEPS)
     return report
 
 
 def _analysis(
-    material: Material, *, flops: float | None, level: float, draws: int, seed: int
+    material: Material, options: dict[str, Any], done: Callable[[int, int], None]
 ) -> tuple[Analysis | None, str]:
     if not material.rows:
         return None, f"There is no {material.table.name} yet."
     try:
-        return analyse(read_table(material.table), flops=flops, level=level, draws=draws, seed=seed), ""
+        return analyse(read_table(material.table), **options, done=done), ""
     except DataError as error:
         return None, str(error)
 
@@ -114,11 +116,12 @@ def _analysis(
 def _parts(material: Material, analysis: Analysis | None, refused: str) -> list[Part]:
     parts = factor_parts(material)
     if material.plan.kind == "budgets":
+        # What a fit lacks is runs: those that are planned, and after them more sizes or budgets.
+        ended = len(material.plan.runs) == sum(row.status in FINISHED for row in material.rows)
+        more = "python -m weather.scaling plan STUDY.yaml" if ended else material.command("start")
         for anchor, title, make in LAW_PARTS:
             part = make(analysis) if analysis else Part(anchor, title, missing=f"Nothing is fitted. {refused}")
-            # What a fit lacks is runs.
-            again = f"python -m weather.scaling run {material.study}" if part.missing else ""
-            parts.append(dataclasses.replace(part, command=again))
+            parts.append(dataclasses.replace(part, command=more) if part.missing else part)
         parts.append(prediction_part(material))
     parts += [make(material) for make in (cost_part, generalisation_part, curve_part)]
     parts += [skill_part(material, analysis.table if analysis else None), efficiency_part(material)]

@@ -28,7 +28,7 @@ def run_part(material: Material) -> Part:
     """The table of runs."""
     title, anchor = "Runs", "runs"
     if not material.rows:
-        command = f"python -m weather.scaling collect {material.study}"
+        command = material.command("collect")
         return Part(anchor, title, missing=f"There is no {material.table.name} yet; this makes it:", command=command)
     columns = (
         Column("name", "run"),
@@ -67,7 +67,7 @@ def failure_part(material: Material) -> Part:
             Column("steps", "steps made", count),
             Column("log", "log"),
         )
-        again = f"python -m weather.scaling run {material.study} --retry"
+        again = material.command("start", "--retry")
         sheets.append(Sheet("failures", f"Runs that ended without a result. To try them again: {again}", columns, rows))
     if impossible:
         columns = (

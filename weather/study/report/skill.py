@@ -34,7 +34,7 @@ def skill_part(material: Material, table: Table | None) -> Part:
     units = {row["channel"]: row.get("unit", "") for row in material.skill if row.get("channel")}
     errors, references = _errors(material, "rmse"), _references(material)
     if not errors:
-        command = f"python -m weather.scaling verify {material.study}"
+        command = material.command("verify")
         return Part(
             ANCHOR, TITLE, missing="No run was verified by channel and lead yet; this does it:", command=command
         )

@@ -96,8 +96,8 @@ def _predicts(material: Material, analysis: Analysis) -> list[str]:
         f"{count(run.parameters.estimate)} parameters ({count(run.parameters.low)} to {count(run.parameters.high)}) "
         f"and {count(run.samples.estimate)} samples ({count(run.samples.low)} to {count(run.samples.high)}), and "
         f"foretells a loss of {number(run.loss.estimate)} ({between(run.loss, 4)}, {run.loss.level:.0%}).",
-        f"It counts as evidence if it is stored before that run: python -m weather.scaling predict {material.study} "
-        f"--flops {run.flops:.6g} --register",
+        "It counts as evidence if it is stored before that run: "
+        + material.command("predict", "--flops", f"{run.flops:.6g}", "--register"),
     ]
 
 

@@ -25,7 +25,7 @@ def curve_part(material: Material) -> Part:
     """A panel for each size, or for each factor; why there is none."""
     logged = [run for run in material.plan.runs if run.name in material.curves and len(material.curves[run.name].steps)]
     if not logged:
-        command = f"python -m weather.scaling run {material.study}"
+        command = material.command("start")
         return Part(ANCHOR, TITLE, missing="No run has logged a step yet; this starts them:", command=command)
     panels: dict[str, list[PlannedRun]] = {}
     for run in logged:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterator
 from typing import Any
 
 from weather.study.fits.channels import ChannelFit, ChannelScaling
 from weather.study.fits.intervals import Interval
+from weather.study.writing import plain
 
 COLUMNS = (
     *("channel", "lead", "runs", "g in L ~ C^g", "alpha", "beta", "a in N_opt ~ C^a", "about law"),
@@ -89,17 +89,9 @@ def _between(interval: Interval | None) -> str:
 
 def channel_json(scaling: ChannelScaling) -> dict[str, Any]:
     """The same for programs; null where a number is not finite or was not fitted."""
-    record = _finite(dataclasses.asdict(scaling))
-    for fit, plain in zip((scaling.pooled, *scaling.fits), (record["pooled"], *record["fits"]), strict=True):
-        plain["falls"] = fit.falls
+    record: dict[str, Any] = plain(dataclasses.asdict(scaling))
+    for fit, cell in zip((scaling.pooled, *scaling.fits), (record["pooled"], *record["fits"]), strict=True):
+        cell["falls"] = fit.falls
         if fit.pooled is not None:
-            plain["pooled"]["misleads"] = fit.pooled.misleads
+            cell["pooled"]["misleads"] = fit.pooled.misleads
     return record
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

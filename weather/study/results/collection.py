@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from weather.errors import ConfigError, DataError
 from weather.runtime.run_folder import METRICS_FILE
+from weather.study.execution.state import observe
 from weather.study.folder import PLAN_FILE, StudyFolder
-from weather.study.results.row import Row, run_row
+from weather.study.results.row import Row, lone_row, planned_row
+from weather.study.writing import csv_text, write_whole
 
 RUNS_FILE = "runs.csv"
 COLUMNS = (
@@ -34,7 +34,8 @@ def collect_study(study: StudyFolder) -> list[Row]:
         DataError: the folder is no study's.
     """
     plan = study.read_plan()
-    rows = [run_row(study.run(run.name), run, study.config_file(run.name)) for run in plan.runs]
+    states = observe(study, plan)
+    rows = [planned_row(study, run, states[run.name]) for run in plan.runs]
     for each in plan.impossible:
         labels = {f"label.{key}": value for key, value in each.labels.items()}
         rows.append({"name": each.name, "status": "impossible", "reason": each.reason, **labels})
@@ -63,7 +64,7 @@ def collect_runs(folders: Sequence[Path]) -> list[Row]:
                 fix="name a study, runs, or a folder of runs",
             )
         found += [path for path in inside if path not in found]
-    rows = [run_row(path) for path in found]
+    rows = [lone_row(path) for path in found]
     trunks = {row.get("trunk") for row in rows}
     return [row | {"role": "trunk"} if row["name"] in trunks else row for row in rows]
 
@@ -98,12 +99,6 @@ def write_runs(path: Path, rows: Sequence[Row]) -> None:
     unknown = sorted(set(keys) - set(columns))
     assert not unknown, unknown
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns, restval="")
-            writer.writeheader()
-            writer.writerows(rows)
-        os.replace(partial, path)
+        write_whole(path, csv_text(columns, ([row.get(column) for column in columns] for row in rows)))
     except OSError as error:
         raise DataError(f"cannot be written ({error})", where=path) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +48,14 @@ def registered_next_run(folder: StudyFolder, budget: float) -> Path | None:
 
 
 def register_next_run(
-    folder: StudyFolder, *, budget: float, most_epochs: float = 1.0, level: float = 0.9, draws: int = 400, seed: int = 0
+    folder: StudyFolder,
+    *,
+    budget: float,
+    most_epochs: float = 1.0,
+    level: float = 0.9,
+    draws: int = 400,
+    seed: int = 0,
+    done: Callable[[int, int], None] = lambda fits, of: None,
 ) -> NextRun:
     """Fit the study, plan the best run of a budget, and register what it will come to.
 
@@ -57,6 +65,7 @@ def register_next_run(
         budget: FLOPs, more than those of the runs that are fitted.
         most_epochs: as in `read_table`.
         level, draws, seed: of the intervals.
+        done: told how far each of the two fits has come, as in `predict`.
 
     Raises:
         ConfigError: no study of budgets, a budget that is not beyond the grid, or a run that has begun.
@@ -76,7 +85,7 @@ def register_next_run(
     table = table_of(folder.path, most_epochs=most_epochs)
 
     def foretell(ahead: RunAhead, name: str, known: StudyPlan) -> Prediction:
-        return predict(table, ahead, name=name, plan=known, level=level, draws=draws, seed=seed)
+        return predict(table, ahead, name=name, plan=known, level=level, draws=draws, seed=seed, done=done)
 
     best = foretell(RunAhead(budget), "", plan)
     run = plan_next_run(plan, description, folder, budget=budget, parameters=best.foretold.parameters.estimate)

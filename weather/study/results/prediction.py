@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 
 from weather.config.wrapper import ConfigWrapper
-from weather.errors import ConfigError, did_you_mean
+from weather.errors import ConfigError, WeatherError, did_you_mean
+from weather.study.design.description import StudyDescription
+from weather.study.design.next_run import nearest_size
 from weather.study.fits.foretelling import Foretold, RunAhead, foretell
 from weather.study.planned import StudyPlan
 from weather.study.results.table import Table
@@ -39,6 +43,23 @@ class Rate:
 
 
 @dataclass(frozen=True)
+class Nearest:
+    """A size that a study can train.
+
+    Attributes:
+        label: of the size in its family; empty where only its plan is known.
+        parameters: N, with embeddings.
+        samples: D that the budget pays for.
+        planned: whether the study has runs of it.
+    """
+
+    label: str
+    parameters: float
+    samples: float
+    planned: bool
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What is foretold of a run.
 
@@ -49,7 +70,7 @@ class Prediction:
         fitted, held_back: names of the runs that were fitted, and of those that were kept out.
         batch_size: samples a step; None where it is not known.
         rate: None where none was measured or given.
-        nearest: the planned size next to the best one, (N, D at the budget); None where there is none near.
+        nearest: the size that can be trained next to the best one; None where none is known.
         validation_set: of the fitted runs; empty where it is not known.
         remarks: about the runs, and on what the answer rests.
     """
@@ -61,7 +82,7 @@ class Prediction:
     held_back: tuple[str, ...]
     batch_size: int | None
     rate: Rate | None
-    nearest: tuple[float, float] | None
+    nearest: Nearest | None
     validation_set: str
     remarks: tuple[str, ...]
 
@@ -94,6 +115,7 @@ def predict(
     level: float = 0.9,
     draws: int = 400,
     seed: int = 0,
+    done: Callable[[int, int], None] = lambda fits, of: None,
 ) -> Prediction:
     """Fit a table and foretell a run; the run itself must not be among those that are fitted.
 
@@ -101,9 +123,10 @@ def predict(
         table: after `Table.without`.
         ahead: the run; where it has no U, that of the table's runs is taken if they have one.
         name: of the run, if it is a certain one.
-        plan: of the study; its sizes are those that can be had.
+        plan: of the study, whose family can be had; None: no size is named beside the best one.
         rate: None: that of the table's run which is nearest in size, if it was measured.
         batch_size: None: that of most runs.
+        level, draws, seed, done: as in `fit_study`.
 
     Raises:
         ConfigError: the run is among those that are fitted.
@@ -116,7 +139,7 @@ def predict(
         ahead = replace(ahead, unique=float(common) if common else None)
     ahead = replace(ahead, most_epochs=table.most_epochs)
     noise = table.seed_noise.deviation if table.seed_noise else 0.0
-    foretold = foretell(table.runs, ahead, level=level, draws=draws, seed=seed, seed_noise=noise)
+    foretold = foretell(table.runs, ahead, level=level, draws=draws, seed=seed, seed_noise=noise, done=done)
     batch = _common(table, "batch_size")
     return Prediction(
         name,
@@ -126,7 +149,7 @@ def predict(
         tuple(run for run, reason in table.left_out if reason == "held back"),
         batch_size or (int(float(batch)) if batch else None),
         rate or measured_rate(table, foretold.parameters.estimate),
-        None if plan is None or ahead.parameters is not None else _nearest_size(plan, ahead, foretold),
+        None if plan is None or ahead.parameters is not None else _nearest(plan, ahead, foretold),
         _common(table, "validation_set"),
         table.remarks + foretold.remarks,
     )
@@ -184,13 +207,23 @@ def _common(table: Table, column: str) -> str:
     return statistics.mode(values) if values else ""
 
 
-def _nearest_size(plan: StudyPlan, ahead: RunAhead, foretold: Foretold) -> tuple[float, float] | None:
-    """(N, D) of the planned size that is nearest to the best one, with the FLOPs that it takes by sample."""
+def _nearest(plan: StudyPlan, ahead: RunAhead, foretold: Foretold) -> Nearest | None:
+    """The model of the study's family that is nearest to the best size; it can be trained, planned or not."""
     best = foretold.parameters.estimate
-    nearest = min(plan.runs, key=lambda run: abs(np.log(run.cost.parameters / best)), default=None)
-    if nearest is None or abs(np.log(nearest.cost.parameters / best)) > np.log(NEAR):
+    planned = {run.cost.parameters: run.cost.flops / run.cost.samples for run in plan.runs}
+    if plan.kind == "budgets":
+        try:
+            size = nearest_size(StudyDescription.model_validate(plan.request), best)
+        except (WeatherError, ValidationError):  # the base config or the archive has gone: what was planned remains
+            pass
+        else:
+            known = size.parameters in planned
+            return Nearest(size.label, float(size.parameters), ahead.flops / size.sample_flops, known)
+    about = [size for size in planned if abs(np.log(size / best)) < np.log(NEAR)]
+    if not about:
         return None
-    return float(nearest.cost.parameters), ahead.flops / (nearest.cost.flops / nearest.cost.samples)
+    size_ = min(about, key=lambda size: abs(np.log(size / best)))
+    return Nearest("", float(size_), ahead.flops / planned[size_], True)
 
 
 def predictions_folder(path: Path) -> Path:

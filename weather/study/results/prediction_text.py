@@ -11,7 +11,8 @@ from weather.study.fits.intervals import Interval
 from weather.study.results.prediction import Prediction
 from weather.study.results.scoring import Score
 from weather.study.results.table import Table
-from weather.study.results.text import plain, table_lines
+from weather.study.results.text import table_lines
+from weather.study.writing import plain
 
 
 def prediction_lines(table: Table, prediction: Prediction) -> Iterator[str]:
@@ -40,8 +41,12 @@ def prediction_lines(table: Table, prediction: Prediction) -> Iterator[str]:
     else:
         yield "  time   not known: no fitted run has a measured rate; give --flops_per_second and --nodes"
     if prediction.nearest is not None:
-        size, samples = prediction.nearest
-        yield f"  nearest planned size: N = {size:.6g}, D = {samples:.6g} samples at this budget"
+        near = prediction.nearest
+        known = "planned" if near.planned else "not planned yet: `next` adds it"
+        yield (
+            f"  nearest size of the study: {near.label + ', ' if near.label else ''}N = {near.parameters:.6g}, "
+            f"D = {near.samples:.6g} samples at this budget ({known})"
+        )
 
 
 def prediction_json(table: Table, prediction: Prediction) -> dict[str, Any]:

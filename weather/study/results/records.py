@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from weather.errors import DataError
-from weather.runtime.run_folder import LOCK_FILE, METRICS_FILE
+from weather.runtime.run_folder import METRICS_FILE
 
-COMPLETE = ("complete", "flops_budget", "time_budget", "max_steps")
-RESUMABLE = ("signal", "walltime")
 Record = dict[str, Any]
 
 
@@ -39,7 +37,7 @@ class RunRecords:
     @property
     def last_step(self) -> int:
         """Step that the records have come to."""
-        steps = [self.first_step, *(int(record["step"]) for record in self.train[-1:])]
+        steps = [self.first_step, *(int(record["step"]) for record in (*self.train[-1:], *self.validation[-1:]))]
         if self.end is not None:
             steps.append(int(self.end["step"]))
         return max(steps)
@@ -73,31 +71,3 @@ def read_records(folder: Path) -> RunRecords:
             elif event in kinds:
                 kinds[event].append(record)
     return RunRecords(tuple(starts), tuple(kinds["train"]), tuple(kinds["validation"]), end)
-
-
-def status(folder: Path, records: RunRecords) -> tuple[str, str]:
-    """(status, reason) of a run that has begun: finished, failed, stopped or running."""
-    if records.end is not None:
-        reason = str(records.end["reason"])
-        if reason in COMPLETE:
-            return "finished", ""
-        if reason in RESUMABLE:
-            return "stopped", f"{reason} at step {records.last_step}"
-        return "failed", str(records.end.get("error") or reason)
-    if is_held(folder):
-        return "running", f"at step {records.last_step}"
-    return "stopped", f"killed after step {records.last_step}"
-
-
-def is_held(folder: Path) -> bool:
-    """Whether a process has the run's lock; False where the file system has no locks."""
-    import fcntl
-
-    try:
-        with (folder / LOCK_FILE).open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False

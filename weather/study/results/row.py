@@ -13,8 +13,10 @@ from typing import Any
 from weather.config.wrapper import ConfigWrapper
 from weather.errors import WeatherError
 from weather.runtime.run_folder import CONFIG_FILE, ENVIRONMENT_FILE, METRICS_FILE, read_config
+from weather.study.execution.state import RunState, observe_alone
+from weather.study.folder import StudyFolder
 from weather.study.planned import PlannedRun
-from weather.study.results.records import Record, RunRecords, read_records, status
+from weather.study.results.records import Record, RunRecords, read_records
 from weather.training.schedule import learning_rate
 
 WARM_UP = 5  # steps after each start that say nothing of the speed: allocation, compilation, first reads
@@ -24,37 +26,47 @@ WORSE = 1.1  # a loss so much above the first one has diverged; that one is of a
 Row = dict[str, Any]
 
 
-def run_row(folder: Path, planned: PlannedRun | None = None, config_file: Path | None = None) -> Row:
-    """The row of a run.
+def planned_row(study: StudyFolder, run: PlannedRun, state: RunState) -> Row:
+    """The row of a study's run.
+
+    Args:
+        state: as `observe` finds it.
+    """
+    folder = study.run(run.name)
+    labels = {f"label.{key}": value for key, value in run.labels.items()}
+    row = {"name": run.name, "role": run.role, "trunk": run.trunk, **labels}
+    row |= {"config": str(study.config_file(run.name)), "run": str(folder)}
+    if not (folder / METRICS_FILE).exists():
+        return row | _not_begun(run) | {"status": state.state, "reason": state.reason}
+    return _recorded(row, folder, state.state, state.reason)
+
+
+def lone_row(folder: Path) -> Row:
+    """The row of a run of no study; a branch names its trunk."""
+    row = {"name": folder.name, "role": "run", "config": str(folder / CONFIG_FILE), "run": str(folder)}
+    with contextlib.suppress(WeatherError):  # a damaged config is named with the records
+        start = read_config(folder).training.branch_from
+        row |= {} if start is None else {"role": "branch", "trunk": Path(start).parent.name}
+    return _recorded(row, folder, *observe_alone(folder))
+
+
+def _recorded(row: Row, folder: Path, state: str, reason: str) -> Row:
+    """With what a run that has begun has written of itself.
 
     D, C and seconds count from the start of the trunk that a run has left; own_C and own_seconds do not. Rates are
     medians over the run's own logged steps, without the first after each start. `training_loss` is the mean over the
     last ten logged steps. A finished run whose loss says nothing has a reason why.
-
-    Args:
-        folder: of the run.
-        planned: its place in a study; None: it stands for itself.
-        config_file: that it was started with; None: the one in its folder.
     """
-    row = _planned_values(planned) if planned else {"name": folder.name, "role": "run"}
-    row |= {"config": str(config_file or folder / CONFIG_FILE), "run": str(folder)}
-    if planned is not None and not (folder / METRICS_FILE).exists():
-        return row | _not_begun(planned)
     try:
         records, config = read_records(folder), read_config(folder)
     except WeatherError as error:
         return row | {"status": "failed", "reason": str(error)}
-    state, reason = status(folder, records)
     row |= {"status": state, "reason": reason}
     if not records.starts:
         return row
     row |= _facts(config, records.starts[-1]) | _surroundings(folder) | _spent(config, records)
     row |= _speed(config, records) | _quality(records) | {"storage_bytes": _storage(config, folder)}
-    if planned is None and config.training.branch_from is not None:
-        row |= {"role": "branch", "trunk": Path(config.training.branch_from).parent.name}
-    if state == "finished" and planned is not None and records.last_step < planned.cost.steps:
-        row |= {"status": "stopped", "reason": f"at step {records.last_step}, planned to step {planned.cost.steps}"}
-    elif state == "finished":
+    if state == "finished":
         row["reason"] = flaw(folder, config, records, row)
     return row
 
@@ -81,18 +93,9 @@ def flaw(folder: Path, config: ConfigWrapper, records: RunRecords, row: Row) -> 
     return ""
 
 
-def _planned_values(planned: PlannedRun) -> Row:
-    labels = {f"label.{key}": value for key, value in planned.labels.items()}
-    return {"name": planned.name, "role": planned.role, "trunk": planned.trunk, **labels}
-
-
 def _not_begun(planned: PlannedRun) -> Row:
-    trunk = planned.config.training.branch_from
-    waiting = planned.role == "branch" and trunk is not None and not Path(trunk).exists()
     cost, training = planned.cost, planned.config.training
     return {
-        "status": "waiting" if waiting else "ready",
-        "reason": f"for {planned.trunk} to reach step {planned.first_step}" if waiting else "",
         "N": cost.parameters,
         "N_non_embedding": cost.non_embedding_parameters,
         "U": cost.unique_samples,

@@ -12,9 +12,11 @@ from typing import Any
 
 from weather.errors import DataError
 from weather.study.folder import StudyFolder
+from weather.study.results.collection import collect_study
 from weather.study.results.prediction import predictions_folder
 from weather.study.results.registration import SAME_BUDGET, read_registered
-from weather.study.results.row import Row, run_row
+from weather.study.results.row import Row
+from weather.study.writing import write_whole
 
 SCORE_SUFFIX = ".score.json"
 SAME = 1e-6  # N, D and C of the run are whole numbers, and those registered are theirs
@@ -69,13 +71,11 @@ def score_study(study: StudyFolder, ids: Sequence[str] = ()) -> list[Score]:
             fix="python -m weather.scaling predict STUDY --flops C --register",
         )
     records = [read_registered(path) for path in paths]
-    plan = study.read_plan()
-    rows = [run_row(study.run(run.name), run, study.config_file(run.name)) for run in plan.runs]
+    rows = collect_study(study)
     scores = [score(record, rows) for record in records]
     for each in scores:
         if not each.pending:
-            path = folder / f"{each.id}{SCORE_SUFFIX}"
-            path.write_text(json.dumps(dataclasses.asdict(each), indent=1) + "\n", encoding="utf-8")
+            write_whole(folder / f"{each.id}{SCORE_SUFFIX}", json.dumps(dataclasses.asdict(each), indent=1) + "\n")
     return scores
 
 

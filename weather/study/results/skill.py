@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from weather.errors import DataError
 from weather.study.fits.channels import ChannelErrors
 from weather.study.results.table import Table
+from weather.study.writing import csv_text, write_whole
 from weather.training.scorecard import origin_file
 
 SKILL_FILE = "skill.csv"
@@ -83,13 +83,10 @@ def read_scores(run_folder: Path, split: str) -> list[SkillRow]:
 
 
 def write_skill(path: Path, rows: Iterable[SkillRow]) -> None:
-    """Write the table, atomically; what is not finite stays empty."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [each.name for each in dataclasses.fields(SkillRow)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({**dataclasses.asdict(row), "lead_hours": f"{row.lead_hours:g}"} for row in rows)
-    os.replace(partial, path)
+    """Write the table; what is not finite stays empty."""
+    columns = [each.name for each in dataclasses.fields(SkillRow)]
+    records = ({**dataclasses.asdict(row), "lead_hours": f"{row.lead_hours:g}"} for row in rows)
+    write_whole(path, csv_text(columns, ([record[column] for column in columns] for record in records)))
 
 
 def read_skill(path: Path) -> list[SkillRow]:

@@ -13,12 +13,12 @@ if TYPE_CHECKING:  # a study's runs bring torch along, which a CSV file does not
 
 
 def find_study(path: Path) -> StudyFolder | None:
-    """The study that a path names, if it names a folder.
+    """The study that a path names, unless it names a file.
 
     Raises:
-        DataError: a folder that is no study's.
+        DataError: no study is there.
     """
-    if not path.is_dir():
+    if path.is_file() or path.suffix == ".csv":
         return None
     from weather.study.folder import PLAN_FILE, StudyFolder
 

@@ -201,8 +201,10 @@ def _columns(path: Path, there: list[str], parameters: str) -> dict[str, str]:
 def _unusable(row: dict[str, str], usual: str) -> str:
     """Why a run has no part in a fit; empty if it has."""
     status = row.get("status") or ""
-    if status not in FINISHED or row.get("reason"):
-        return row.get("reason") or status
+    if status not in FINISHED:
+        return f"{status}: {row['reason']}" if row.get("reason") else status
+    if row.get("reason"):
+        return row["reason"]
     if row.get("role") == "trunk":
         return "a trunk: its learning rate does not cool down"
     if (row.get("validation_set") or usual) != usual:

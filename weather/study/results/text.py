@@ -6,13 +6,12 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from weather.study.fits.comparison import Comparison
 from weather.study.fits.fit import LawFit, RepeatedLawFit, StudyFit
 from weather.study.fits.intervals import Interval
 from weather.study.fits.isoflop import IsoFlopFit
 from weather.study.results.table import Table
+from weather.study.writing import plain
 
 METHODS = {"huber": "Huber loss of ln L", "projection": "least squares in L, variable projection"}
 MOST_NAMES = 5
@@ -142,16 +141,3 @@ def fit_json(table: Table, fit: StudyFit) -> dict[str, Any]:
         "seed_noise": None if table.seed_noise is None else dataclasses.asdict(table.seed_noise),
         **plain(dataclasses.asdict(fit)),
     }
-
-
-def plain(value: Any) -> Any:
-    """The same in what JSON knows; numbers that are not finite become null."""
-    if isinstance(value, dict):
-        return {key: plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(each) for each in value]
-    if isinstance(value, (np.ndarray, np.generic)):
-        return plain(value.tolist())
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from weather.errors import CheckpointError, WeatherError
-from weather.runtime.run_folder import METRICS_FILE, read_config
+from weather.runtime.logs import duration
+from weather.runtime.run_folder import read_config
+from weather.study.execution.state import observe
 from weather.study.folder import StudyFolder
 from weather.study.planned import PlannedRun
 from weather.study.results.skill import SKILL_FILE, SkillRow, read_scores, scores_file, write_skill
-from weather.study.results.table import FINISHED
 from weather.training.evaluation import Climatologies, evaluate
 from weather.training.restore import choose_checkpoint
 from weather.training.scorecard import origin_file, write_scores
@@ -62,10 +63,12 @@ def verify_study(
         DataError: the folder holds no study.
     """
     outcome = VerifiedStudy()
-    runs = [run for run in folder.read_plan().runs if run.role != "trunk"]
+    plan = folder.read_plan()
+    states = observe(folder, plan)
+    runs = [run for run in plan.runs if run.role != "trunk"]
     waiting: list[tuple[PlannedRun, list[float] | None]] = []
     for run in runs:
-        if not is_finished(folder.run(run.name)):
+        if states[run.name].state != "finished":
             outcome.unfinished.append(run.name)
             continue
         try:
@@ -107,24 +110,6 @@ def verify_study(
     return outcome
 
 
-def is_finished(run_folder: Path) -> bool:
-    """Whether the last start of a run has come to the run's end."""
-    try:
-        lines = (run_folder / METRICS_FILE).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return False
-    for line in reversed(lines):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue  # a line that a killed process left half written
-        if record.get("event") in ("start", "resume"):
-            return False
-        if record.get("event") == "stop":
-            return record.get("reason") in FINISHED
-    return False
-
-
 def _missing(run_folder: Path, leads: Sequence[float] | None, split: str, checkpoint: str) -> list[float] | None:
     """Leads to verify, empty where all are there; None: the model's own, which only the archive knows."""
     scores = scores_file(run_folder, split)
@@ -153,10 +138,5 @@ def _rows(run_folder: Path, split: str) -> list[SkillRow]:
 
 def _progress(number: int, count: int, name: str, spent: float, problem: str | None) -> str:
     left = spent / number * (count - number)
-    eta = f", about {_duration(left)} left" if number < count else ""
-    return f"{number} of {count}: {name}{': ' + problem if problem else ''} ({_duration(spent)}{eta})"
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
+    eta = f", about {duration(left)} left" if number < count else ""
+    return f"{number} of {count}: {name}{': ' + problem if problem else ''} ({duration(spent)}{eta})"

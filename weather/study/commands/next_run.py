@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from weather.study.commands.answer import add_json, tell, waiting
 from weather.study.commands.named_study import add_study_argument, study_named
 from weather.study.commands.table_options import add_intervals, add_most_epochs, check
 
@@ -24,6 +25,7 @@ def add_parser(kinds: Any) -> None:
     following.add_argument("--flops", type=float, metavar="C", required=True, help="budget, beyond those of the grid")
     add_most_epochs(following)
     add_intervals(following)
+    add_json(following)
     following.set_defaults(command=run)
 
 
@@ -35,21 +37,26 @@ def run(options: argparse.Namespace) -> int:
     """
     check(options)
     from weather.study.results.next_run import register_next_run
-    from weather.study.results.prediction_text import prediction_lines
+    from weather.study.results.prediction_text import prediction_json, prediction_lines
 
     folder = study_named(options.study)
-    found = register_next_run(
-        folder,
-        budget=options.flops,
-        most_epochs=options.most_epochs,
-        level=options.level,
-        draws=options.draws,
-        seed=options.seed,
-    )
+    with waiting("fits") as done:
+        found = register_next_run(
+            folder,
+            budget=options.flops,
+            most_epochs=options.most_epochs,
+            level=options.level,
+            draws=options.draws,
+            seed=options.seed,
+            done=done,
+        )
     best = found.best.foretold.parameters
-    for line in prediction_lines(found.table, found.prediction):
-        print(line)
-    print(f"  the best N of this budget is {best.estimate:.4g}, {best.low:.4g} to {best.high:.4g}")
-    print(f"\nregistered in {found.registered}")
-    print(f"to train it: python -m weather.scaling start {folder.path}")
+    lines = [
+        *prediction_lines(found.table, found.prediction),
+        f"  the best N of this budget is {best.estimate:.4g}, {best.low:.4g} to {best.high:.4g}",
+        "",
+        f"registered in {found.registered}",
+        f"to train it: python -m weather.scaling start {folder.path}",
+    ]
+    tell(lines, prediction_json(found.table, found.prediction), options.json)
     return 0
