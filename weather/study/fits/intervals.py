@@ -3,7 +3,8 @@
 `by_run` takes the runs as independent and the form of the law as right: the fit is repeated on its own losses with
 normal noise in ln L, of the standard deviation that the residuals show (parametric bootstrap, Davison & Hinkley 1997,
 chapter 4). Residuals drawn anew instead give intervals that are too narrow for robust fits, which pass exactly through
-as many runs as they have coefficients.
+as many runs as they have coefficients. Of a run to come the error of the prediction is repeated, the drawn loss of the
+run over what the repeated fit says of it: where refits err upward, the truth lies below the estimate, not above.
 
 `by_budget` lets the runs of a budget err together, as they do where the form of the law is not quite right: the fit is
 repeated without each budget in turn (cluster jackknife, advised for few clusters by MacKinnon, Nielsen & Webb 2023,
@@ -99,7 +100,7 @@ def by_run(
         coming = random.normal(0.0, next_noise)
         found = _ratios(estimate, drawn, evaluate)
         if found is not None:
-            deviations.append(found + [coming if name in next_run else 0.0 for name in estimate])
+            deviations.append([coming - x if name in next_run else x for name, x in zip(estimate, found, strict=True)])
     if len(deviations) < FEWEST_FITS * draws:
         raise DataError(
             f"{draws - len(deviations)} of {draws} repeated fits failed",

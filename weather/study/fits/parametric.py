@@ -26,6 +26,8 @@ FEWEST_RUNS = 6  # one more than the law has coefficients
 EXPONENTS = (0.05, 0.15, 0.3, 0.5, 0.8, 1.2)
 SHARES = (0.05, 0.2, 0.5, 0.8, 0.95)  # E as a share of the least loss
 REFINED_STARTS = 8
+# What a repeated fit begins with, as a share of the least loss: from an E that vanished no slope leads back.
+LEAST_START = 0.05
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,10 @@ def fit_huber(runs: Observations, start: LossLaw | None = None) -> ParametricFit
     """
     check(runs)
     scale = _Scale(runs)
-    starts = [scale.encode(start)] if start is not None else _grid(scale, runs)
-    fits = [_refine(scale, each) for each in starts]
+    starts = [scale.restart(start)] if start is not None else _grid(scale, runs)
+    fits = [_approach(scale, each) for each in starts]
     best = min(fits, key=lambda fit: fit.cost)
-    # The trust region slows down where most residuals lie beyond delta; a quasi-Newton step settles it.
+    # The trust region crawls where most residuals lie beyond delta, or E goes to 0; a quasi-Newton method does not.
     settled = minimize(lambda x: _huber_objective(scale, x), best.x, jac=True, method="BFGS", options={"gtol": 1e-9})
     found = settled.x if settled.fun <= best.cost else best.x
     _check_exponents(float(found[3]), float(found[4]))
@@ -102,6 +104,12 @@ def fit_projection(runs: Observations, start: LossLaw | None = None) -> Parametr
         float(irreducible), float(model * pivot_n**alpha), float(data * pivot_d**beta), float(alpha), float(beta)
     )
     return ParametricFit(law, np.log(runs.loss) - np.log(law.loss(runs.parameters, runs.samples)), float(norm**2))
+
+
+def sensitivities(runs: Observations, law: LossLaw) -> Array:
+    """Derivatives of each run's ln L by the five coefficients of the law, in some scale of theirs, shape [run, 5]."""
+    scale = _Scale(runs)
+    return scale.log_law(scale.encode(law))[1]
 
 
 def _check_exponents(*exponents: float) -> None:
@@ -168,6 +176,12 @@ class _Scale:
             ]
         )
 
+    def restart(self, law: LossLaw) -> Array:
+        """A law as the start of another fit: with an E that can grow."""
+        x = self.encode(law)
+        x[0] = max(x[0], self.log_loss.min() + np.log(LEAST_START))
+        return x
+
     def decode(self, x: Array) -> LossLaw:
         return LossLaw(
             float(np.exp(x[0])),
@@ -202,17 +216,18 @@ def _huber_objective(scale: _Scale, x: Array) -> tuple[float, Array]:
     return float(value), np.clip(residuals, -DELTA, DELTA) @ slopes
 
 
-def _refine(scale: _Scale, start: Array):  # type: ignore[no-untyped-def]
+def _approach(scale: _Scale, start: Array):  # type: ignore[no-untyped-def]
+    """Near the minimum, whence it is settled: more would only crawl."""
     return least_squares(
         lambda x: scale.log_law(x)[0] - scale.log_loss,
         start,
         jac=lambda x: scale.log_law(x)[1],
         loss="huber",
         f_scale=DELTA,
-        xtol=1e-12,
-        ftol=1e-12,
-        gtol=1e-12,
-        max_nfev=2000,
+        xtol=1e-4,
+        ftol=1e-4,
+        gtol=1e-4,
+        max_nfev=40,
     )
 
 
