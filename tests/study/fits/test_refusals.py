@@ -51,7 +51,7 @@ def test_what_no_law_describes_is_refused(loss: Loss, huber: str, projection: st
 def test_a_loss_that_rises_with_compute_is_said() -> None:
     observed = runs(lambda n, d, c: 0.1 * (c / 1e14) ** 0.1 + 0.01 * np.log(n / 1e6) ** 2)
     with pytest.raises(DataError, match="does not fall with C"):
-        _compare_compute(fit_isoflops(observed))
+        _compare_compute(fit_isoflops(observed), 0.0)
     with pytest.raises(DataError, match="must be positive"):  # all minima lie at the same size
         _isoflop_exponent(observed, 0.9)
 

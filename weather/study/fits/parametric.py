@@ -28,6 +28,9 @@ SHARES = (0.05, 0.2, 0.5, 0.8, 0.95)  # E as a share of the least loss
 REFINED_STARTS = 8
 # What a repeated fit begins with, as a share of the least loss: from an E that vanished no slope leads back.
 LEAST_START = 0.05
+# Tolerances of a repeated fit, far below what the noise moves it by; each is one of hundreds.
+REPEATED_FIT = {"gtol": 1e-8, "ftol": 1e-13, "maxiter": 500}
+REPEATED_PROJECTION = {"xatol": 1e-5, "fatol": 1e-9}
 
 
 @dataclass(frozen=True)
@@ -49,19 +52,21 @@ def fit_huber(runs: Observations, start: LossLaw | None = None) -> ParametricFit
 
     Args:
         runs: at least six, that vary in N and in D.
-        start: from here only; None: from a grid.
+        start: the law of nearly the same runs, from which alone the fit is repeated, to `REPEATED_FIT`; None: from a
+            grid of starts, to convergence.
 
     Raises:
         DataError: too few runs, they vary in one direction only, or they do not determine the exponents.
     """
     check(runs)
     scale = _Scale(runs)
-    starts = [scale.restart(start)] if start is not None else _grid(scale, runs)
-    fits = [_approach(scale, each) for each in starts]
-    best = min(fits, key=lambda fit: fit.cost)
-    # The trust region crawls where most residuals lie beyond delta, or E goes to 0; a quasi-Newton method does not.
-    settled = minimize(lambda x: _huber_objective(scale, x), best.x, jac=True, method="BFGS", options={"gtol": 1e-9})
-    found = settled.x if settled.fun <= best.cost else best.x
+    if start is not None:
+        found = _settle(scale, scale.restart(start), "L-BFGS-B", REPEATED_FIT).x
+    else:
+        best = min((_approach(scale, each) for each in _grid(scale, runs)), key=lambda fit: fit.cost)
+        # The trust region crawls where most residuals lie beyond delta, or E goes to 0; this method does not.
+        settled = _settle(scale, best.x, "BFGS", {"gtol": 1e-9})
+        found = settled.x if settled.fun <= best.cost else best.x
     _check_exponents(float(found[3]), float(found[4]))
     law = scale.decode(found)
     residuals = np.log(runs.loss) - np.log(law.loss(runs.parameters, runs.samples))
@@ -75,19 +80,16 @@ def fit_projection(runs: Observations, start: LossLaw | None = None) -> Parametr
         DataError: too few runs, they vary in one direction only, or they do not determine the exponents.
     """
     check(runs)
+    log_n, log_d = np.log(runs.parameters), np.log(runs.samples)
+    mean_n, mean_d = float(log_n.mean()), float(log_d.mean())
+    from_mean_n, from_mean_d = log_n - mean_n, log_d - mean_d
+    columns = np.ones((len(runs), 3))
 
     def coefficients(exponents: Array) -> tuple[Array, float]:
-        columns = np.stack(
-            [
-                np.ones(len(runs)),
-                (runs.parameters / pivot_n) ** -exponents[0],
-                (runs.samples / pivot_d) ** -exponents[1],
-            ],
-            axis=1,
-        )
+        columns[:, 1] = np.exp(-exponents[0] * from_mean_n)
+        columns[:, 2] = np.exp(-exponents[1] * from_mean_d)
         return nnls(columns, runs.loss)
 
-    pivot_n, pivot_d = (float(np.exp(np.log(x).mean())) for x in (runs.parameters, runs.samples))
     grid = [(start.model_exponent, start.data_exponent)] if start else [(a, b) for a in EXPONENTS for b in EXPONENTS]
     begin = min(grid, key=lambda pair: coefficients(np.array(pair))[1])
     found = minimize(
@@ -95,13 +97,17 @@ def fit_projection(runs: Observations, start: LossLaw | None = None) -> Parametr
         np.log(np.clip(begin, SMALLEST_EXPONENT, LARGEST_EXPONENT)),
         method="Nelder-Mead",
         bounds=[(np.log(SMALLEST_EXPONENT), np.log(LARGEST_EXPONENT))] * 2,
-        options={"xatol": 1e-8, "fatol": 1e-12, "maxiter": 2000},
+        options={"xatol": 1e-8, "fatol": 1e-12, "maxiter": 2000} | (REPEATED_PROJECTION if start else {}),
     )
     alpha, beta = np.exp(found.x)
     _check_exponents(alpha, beta)
     (irreducible, model, data), norm = coefficients(np.array([alpha, beta]))
     law = LossLaw(
-        float(irreducible), float(model * pivot_n**alpha), float(data * pivot_d**beta), float(alpha), float(beta)
+        float(irreducible),
+        float(model * np.exp(alpha * mean_n)),
+        float(data * np.exp(beta * mean_d)),
+        float(alpha),
+        float(beta),
     )
     return ParametricFit(law, np.log(runs.loss) - np.log(law.loss(runs.parameters, runs.samples)), float(norm**2))
 
@@ -214,6 +220,10 @@ def _huber_objective(scale: _Scale, x: Array) -> tuple[float, Array]:
     size = np.abs(residuals)
     value = np.where(size <= DELTA, 0.5 * residuals**2, DELTA * (size - 0.5 * DELTA)).sum()
     return float(value), np.clip(residuals, -DELTA, DELTA) @ slopes
+
+
+def _settle(scale: _Scale, start: Array, method: str, options: dict[str, float]):  # type: ignore[no-untyped-def]
+    return minimize(lambda x: _huber_objective(scale, x), start, jac=True, method=method, options=options)
 
 
 def _approach(scale: _Scale, start: Array):  # type: ignore[no-untyped-def]
