@@ -17,7 +17,7 @@ import numpy as np
 
 from weather.errors import DataError, WeatherError
 from weather.study.fits.fit import FITS, VANISHED, seen_once
-from weather.study.fits.intervals import Interval, by_budget, by_run
+from weather.study.fits.intervals import FEWEST_BUDGETS, Interval, by_budget, by_run
 from weather.study.fits.laws import Array, LossLaw, Optimum, RepeatedDataLaw
 from weather.study.fits.observations import REPEATED, Observations
 from weather.study.fits.repeated import (
@@ -154,7 +154,7 @@ def _intervals_of(
 
     coefficients = LAW_COEFFICIENTS + (0 if runs.once.all() else REPETITION_COEFFICIENTS)
     fitted = np.exp(np.mean([np.log(_loss(law, runs.parameters, runs.samples, runs.unique)) for law in laws.values()], 0))
-    noise = noise_of_kinds(runs, fitted, seed_noise)
+    noise = noise_of_kinds(runs, fitted, seed_noise, cautious=False)
     repeats = any(ahead.repeats(_point(law, ahead, k).samples) for law in laws.values())
     # Of its kind: repeated data scatter more.
     own = float(noise.max() if repeats else noise[runs.once][0])
@@ -170,15 +170,17 @@ def _intervals_of(
     )
     law = next(iter(laws.values()))
     chance = chance_of_structure(runs.take(np.flatnonzero(runs.once)), law if isinstance(law, LossLaw) else law.law)
+    if len(runs.budgets()) < FEWEST_BUDGETS:
+        return intervals, own, [f"its interval is by run only: {len(runs.budgets())} budgets show no more"]
     if chance >= STRUCTURE:
         return intervals, own, []
-    said = f"the runs of a budget lie off the law together (chance of noise {chance:.1%}): the form is not quite right"
+    said = f"whole budgets lie off the law together, more than noise explains (chance {chance:.1%})"
     try:
         wide = by_budget(runs, evaluate, level=level, noise=own, next_run=losses)
     except DataError as error:
-        return intervals, own, [f"{said}, and the interval by run too narrow: {error}"]
+        return intervals, own, [f"{said}, and its interval is by run only: {error}"]
     widest = {name: max(intervals[name], wide[name], key=lambda i: i.width) for name in intervals}
-    return widest, own, [f"{said}; intervals allow for it"]
+    return widest, own, [f"{said}: intervals allow for it, and are wider"]
 
 
 def _fit(runs: Observations, method: str, start: Law | None) -> Law:

@@ -26,6 +26,7 @@ from weather.study.fits.observations import Observations
 
 Quantities = Mapping[str, float]
 Evaluate = Callable[[Observations], Quantities]
+FEWEST_BUDGETS = 3  # for intervals by budget
 FEWEST_FITS = 0.8  # share of the repeated fits that must succeed for an interval to mean what it says
 
 
@@ -44,8 +45,12 @@ class Interval:
         return self.high / self.low if self.low > 0 else float("inf")
 
 
-def noise_of(runs: Observations, fitted: Array, coefficients: int) -> float:
-    """Standard deviation of ln L about a fit that chose so many coefficients."""
+def noise_of(runs: Observations, fitted: Array, coefficients: int, *, cautious: bool = True) -> float:
+    """Standard deviation of ln L about a fit that chose so many coefficients.
+
+    Args:
+        cautious: larger, by the square root of n / (n - p), than on average right: for intervals of coefficients.
+    """
     free = len(runs) - coefficients
     if free < 1:
         raise DataError(
@@ -53,10 +58,12 @@ def noise_of(runs: Observations, fitted: Array, coefficients: int) -> float:
             rule="a fit without a run to spare says nothing about its own error",
             fix="add runs, or repeat some with other seeds",
         )
+    residuals = np.log(runs.loss / fitted)
+    if not cautious:
+        return float(np.sqrt((residuals**2).sum() / free))
     # A residual is smaller than its error by 1 - leverage, of which p / n is the mean. Division by n - p is right for
     # the variance on average, but its intervals hold the truth too seldom; by (1 - p / n)^2, as of the jackknife, it
     # errs to the safe side (HC3 of MacKinnon & White 1985, Journal of Econometrics 29, 305).
-    residuals = np.log(runs.loss / fitted)
     return float(np.sqrt((residuals**2).mean()) * len(runs) / free)
 
 
@@ -132,7 +139,7 @@ def by_budget(
         DataError: fewer than three budgets, a quantity is not positive, or the fit fails without one of them.
     """
     budgets = runs.budgets()
-    if len(budgets) < 3:
+    if len(budgets) < FEWEST_BUDGETS:
         raise DataError(f"{len(budgets)} budgets", rule="intervals by budget need three at least")
     estimate = _positive(evaluate(runs))
     deviations = []

@@ -9,7 +9,7 @@ from weather.study.fits.laws import Array, LossLaw
 from weather.study.fits.observations import Observations
 from weather.study.fits.parametric import sensitivities
 
-STRUCTURE = 0.1  # chance below which the budgets' offsets are not taken for noise: a false alarm costs only width
+STRUCTURE = 0.05  # chance below which the budgets' offsets are not taken for noise
 DEPENDENT = 1e-8  # singular values below, as a share of the largest, are rounding
 
 
