@@ -12,7 +12,7 @@ SIZES = np.array([2920.0, 5528.0, 8904.0, 17960.0, 30960.0])
 BUDGETS = 7.5e10 * 2.0 ** np.arange(4)
 # E as a share of the loss in the middle of the grid, alpha and beta.
 LAWS = ((0, 0.2, 0.2), (0, 0.4, 0.3), (0, 0.6, 0.6), (0.3, 0.3, 0.5), (0.5, 0.4, 0.4), (0.7, 0.5, 0.3), (0.8, 0.6, 0.6))
-STUDIES = 98
+STUDIES = 84
 LEAST_COVERAGE = 0.88
 # Of the interval, in ln L: the noise of the run alone would take 1, an estimate as good as least squares about 1.4.
 WIDEST = 1.6

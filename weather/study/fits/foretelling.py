@@ -153,7 +153,9 @@ def _intervals_of(
         }
 
     coefficients = LAW_COEFFICIENTS + (0 if runs.once.all() else REPETITION_COEFFICIENTS)
-    fitted = np.exp(np.mean([np.log(_loss(law, runs.parameters, runs.samples, runs.unique)) for law in laws.values()], 0))
+    fitted = np.exp(
+        np.mean([np.log(_loss(law, runs.parameters, runs.samples, runs.unique)) for law in laws.values()], 0)
+    )
     noise = noise_of_kinds(runs, fitted, seed_noise, cautious=False)
     repeats = any(ahead.repeats(_point(law, ahead, k).samples) for law in laws.values())
     # Of its kind: repeated data scatter more.

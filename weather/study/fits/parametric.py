@@ -30,7 +30,7 @@ REFINED_STARTS = 8
 LEAST_START = 0.05
 # Tolerances of a repeated fit, far below what the noise moves it by; each is one of hundreds.
 REPEATED_FIT = {"gtol": 1e-8, "ftol": 1e-13, "maxiter": 500}
-REPEATED_PROJECTION = {"xatol": 1e-5, "fatol": 1e-9}
+REPEATED_PROJECTION = {"xatol": 1e-4, "fatol": 1e-6}  # ln of an exponent; share of the least loss
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,13 @@ def fit_projection(runs: Observations, start: LossLaw | None = None) -> Parametr
 
     grid = [(start.model_exponent, start.data_exponent)] if start else [(a, b) for a in EXPONENTS for b in EXPONENTS]
     begin = min(grid, key=lambda pair: coefficients(np.array(pair))[1])
+    tolerance = REPEATED_PROJECTION if start else {"xatol": 1e-8, "fatol": 1e-12}
     found = minimize(
         lambda x: coefficients(np.exp(x))[1],
         np.log(np.clip(begin, SMALLEST_EXPONENT, LARGEST_EXPONENT)),
         method="Nelder-Mead",
         bounds=[(np.log(SMALLEST_EXPONENT), np.log(LARGEST_EXPONENT))] * 2,
-        options={"xatol": 1e-8, "fatol": 1e-12, "maxiter": 2000} | (REPEATED_PROJECTION if start else {}),
+        options={"maxiter": 2000, "xatol": tolerance["xatol"], "fatol": tolerance["fatol"] * runs.loss.min()},
     )
     alpha, beta = np.exp(found.x)
     _check_exponents(alpha, beta)
@@ -215,11 +216,19 @@ class _Scale:
 
 
 def _huber_objective(scale: _Scale, x: Array) -> tuple[float, Array]:
-    log_law, slopes = scale.log_law(x)
-    residuals = log_law - scale.log_loss
-    size = np.abs(residuals)
-    value = np.where(size <= DELTA, 0.5 * residuals**2, DELTA * (size - 0.5 * DELTA)).sum()
-    return float(value), np.clip(residuals, -DELTA, DELTA) @ slopes
+    """Sum of the Huber losses and its slope, shape [5]: `log_law` without its matrix, for it is asked hundreds of times."""
+    model = x[1] - x[3] * scale.from_mean_n
+    data = x[2] - x[4] * scale.from_mean_d
+    largest = np.maximum(np.maximum(model, data), x[0])
+    irreducible, model, data = np.exp(x[0] - largest), np.exp(model - largest), np.exp(data - largest)
+    total = irreducible + model + data
+    residuals = largest + np.log(total) - scale.log_loss
+    clipped = np.minimum(np.maximum(residuals, -DELTA), DELTA)
+    weights = clipped / total
+    model *= weights
+    data *= weights
+    slope = [irreducible @ weights, model.sum(), data.sum(), -(model @ scale.from_mean_n), -(data @ scale.from_mean_d)]
+    return float(clipped @ (residuals - 0.5 * clipped)), np.array(slope)
 
 
 def _settle(scale: _Scale, start: Array, method: str, options: dict[str, float]):  # type: ignore[no-untyped-def]
@@ -237,7 +246,7 @@ def _approach(scale: _Scale, start: Array):  # type: ignore[no-untyped-def]
         xtol=1e-4,
         ftol=1e-4,
         gtol=1e-4,
-        max_nfev=40,
+        max_nfev=12,
     )
 
 
