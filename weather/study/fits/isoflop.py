@@ -4,8 +4,8 @@ Hoffmann et al. 2022 (arXiv 2203.15556), approach 2. The parabola is exact only 
 from it, or unevenly about it, the exponents are biased, and a fit of L(N, D) is to be preferred.
 
 The published method weighs all budgets alike, and so does this one while the curves fix their minima about equally well.
-Where one is several times less certain than most (`UNEVEN`), minima are weighed by their standard errors, none by less
-than the median: one of a few runs that happen to lie on a parabola is not known that well.
+Where one is several times less certain than most (`UNEVEN`), minima are weighed by their standard errors, none by
+less than the median: one of a few runs that happen to lie on a parabola is not known that well.
 """
 
 from __future__ import annotations
@@ -93,11 +93,11 @@ def fit_isoflops(runs: Observations) -> IsoFlopFit:
         )
     flops = np.array([c for c, _ in found])
     weights = _weights(np.array([curve.error for curve in good]))
-    laws = (
+    parameters, samples, loss = (
         fit_power_law(flops, np.array([getattr(optimum, name) for _, optimum in found]), weights)
         for name in ("parameters", "samples", "loss")
     )
-    return IsoFlopFit(curves, *laws, weighted=weights is not None)
+    return IsoFlopFit(curves, parameters, samples, loss, weights is not None)
 
 
 def _weights(errors: Array) -> Array | None:
