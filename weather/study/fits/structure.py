@@ -17,8 +17,8 @@ def chance_of_structure(runs: Observations, law: LossLaw) -> float:
     """Chance that noise alone makes the budgets' mean residuals differ so much; 1 where it cannot be said.
 
     The F test of nested linear models (Seber & Lee 2003, Linear Regression Analysis, section 4.3) in ln L: an offset
-    for each budget beside the five coefficients, linearised at the law. What the coefficients can take up of the offsets
-    does not count.
+    for each budget beside the five coefficients, linearised at the law. What the coefficients can take up of the
+    offsets does not count.
 
     Args:
         runs: that see their data once.
