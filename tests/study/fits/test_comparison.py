@@ -69,3 +69,11 @@ def test_noise_makes_forms_indistinguishable() -> None:
 
 def test_too_few_runs_are_said() -> None:
     assert "too few runs" in verdict(optima(4, 0.0), 0.0)
+
+
+def test_every_form_that_is_not_ruled_out_is_named() -> None:
+    """The largest form is third by AICc, but holds the first in itself: what is not needed is not shown to be zero."""
+    base = np.random.default_rng(0).normal(0, 0.02, 30)
+    residuals = {"few": (base, 4), "other": (1.04 * base, 4), "all": (base, 5)}
+    said = compare(residuals, {}, 0.02).verdict
+    assert said.startswith("the data cannot tell few and all apart")

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -72,3 +74,23 @@ def test_runs_along_one_line_are_refused(fit) -> None:  # type: ignore[no-untype
     """One run a budget, each at its optimum: N and D rise together."""
     with pytest.raises(DataError, match="do not vary independently"):
         fit(grid(8, 1, 0.0, width=1.0))
+
+
+@pytest.mark.parametrize("fit", [fit_huber, fit_projection])
+@pytest.mark.parametrize("irreducible", [0.0, 0.02])
+def test_a_repeated_fit_agrees_with_the_whole_one(fit, irreducible: float) -> None:  # type: ignore[no-untyped-def]
+    """Its tolerances are wider: what it says of a run ahead differs by less than a tenth of the noise of 1 %."""
+    law = replace(LAW, irreducible=irreducible)
+    start = fit(grid(4, 5, 0.01, law=law)).law
+    differences = []
+    for seed in range(1, 6):
+        runs = grid(4, 5, 0.01, seed, law=law)
+        size, samples = float(runs.parameters.max()), 2 * float(runs.samples.max())
+        differences.append(np.log(fit(runs, start).law.loss(size, samples) / fit(runs).law.loss(size, samples)))
+    assert np.sqrt(np.mean(np.square(differences))) < 1e-3, differences
+
+
+def test_an_irreducible_loss_comes_back_in_a_repeated_fit() -> None:
+    """Begun at an E that has vanished; there the objective has no slope in ln E."""
+    runs = grid(5, 6, 1e-4)
+    assert fit_huber(runs, replace(LAW, irreducible=0.0)).law.irreducible == pytest.approx(LAW.irreducible, rel=0.05)

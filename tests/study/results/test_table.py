@@ -126,3 +126,13 @@ def test_a_file_that_is_not_there_and_one_that_is_no_table(tmp_path: Path) -> No
     (tmp_path / "image.csv").write_bytes(b"\x89PNG\xff\xfe\x00")
     with pytest.raises(DataError, match="is no CSV file"):
         read_table(tmp_path / "image.csv")
+
+
+def test_small_models_may_cost_more_for_their_size(tmp_path: Path) -> None:
+    """k = C / (N D) falls by a third with each doubling of N; one run of a size has half of what its size has."""
+    sizes = [(n, 9e3 * (n / 1e6) ** -0.58) for n in (1e6, 2e6, 4e6, 8e6, 16e6)]
+    rows = "".join(f"n{n:g}-{d},{n},{d},{k * n * d},0.3{d}\n" for n, k in sizes for d in (1000, 2000))
+    table = read_table(
+        write(tmp_path, "name,N,D,C,loss\n" + rows + f"odd,4e6,3e3,{4.5e3 * 4**-0.58 * 4e6 * 3e3},0.4\n")
+    )
+    assert table.remarks == ("odd: C / (N D) is 0.50 of the other runs'",)

@@ -18,8 +18,8 @@ def add_parser(kinds: Any) -> None:
         help="foretell the next run",
         description="Fit L(N, D) and say what a run will come to: the best one of a budget (--flops), one of a given "
         "size (--flops with --parameters_at), a planned one (--run), or that of a config (--config, --config_name). "
-        "The interval holds the loss of this single run, its own noise included; it is the union of both fits' "
-        "intervals, each the wider of by run and by budget.",
+        "The interval holds the loss of this single run, its own noise included; it is that of both fits' mean, "
+        "from the scatter of the runs, and wider only where whole budgets lie off the law together.",
         epilog="examples: python -m weather.scaling predict synthetic --flops 1e14; "
         "python -m weather.scaling predict synthetic --run w32l2-c2.4e+12-seed42 --register; "
         "python -m weather.scaling predict runs.csv --flops 1e21 --max_flops 1e20 --flops_per_second 4e14 --nodes 2",

@@ -108,24 +108,46 @@ def _verdict(
     finite = sorted((value, form) for form, value in information.items() if np.isfinite(value))
     if len(finite) < 2:
         return f"too few runs to tell {_forms(information)} apart"
-    (least, best), (second, other) = finite[:2]
-    difference = second - least
-    undecided = f"the data cannot tell {_forms([best, other])} apart"
+    best = finite[0][1]
+    rivals = {}
+    for value, other in finite[1:]:
+        why = _undecided(best, other, value - finite[0][0], coefficients, foretold, noise)
+        if why:
+            rivals[other] = why
+    if rivals:
+        return f"the data cannot tell {_forms([best, *rivals])} apart: {next(iter(rivals.values()))}"
+    second, other = finite[1]
+    said = f"{best} is preferred: AICc is lower by {second - finite[0][0]:.1f} than that of {other}"
+    if _advantage(best, other, foretold) > noise:
+        said += f", and it foretells the largest budgets better ({foretold[best]:.2%} against {foretold[other]:.2%})"
+    return said
+
+
+def _undecided(
+    best: str,
+    other: str,
+    difference: float,
+    coefficients: Mapping[str, int],
+    foretold: Mapping[str, float],
+    noise: float,
+) -> str:
+    """Why a form is not ruled out by the one of the least AICc; empty if it is."""
+    advantage = _advantage(best, other, foretold)
     if difference < SIMILAR_SUPPORT:
-        return f"{undecided}: AICc differs by {difference:.1f}"
-    advantage = foretold[other] - foretold[best] if best in foretold and other in foretold else 0.0
+        return f"AICc differs by {difference:.1f}"
     if advantage < -noise:
         return (
-            f"{undecided}: {best} has the lower AICc (by {difference:.1f}), "
+            f"{best} has the lower AICc (by {difference:.1f}), "
             f"but {other} foretells the largest budgets better ({foretold[other]:.2%} against {foretold[best]:.2%})"
         )
     # That a coefficient is not needed is no evidence that it is zero.
     if coefficients[best] < coefficients[other] and advantage < noise:
-        return f"{undecided}: {best} has fewer coefficients, and the runs do not need the others"
-    said = f"{best} is preferred: AICc is lower by {difference:.1f} than that of {other}"
-    if advantage > noise:
-        said += f", and it foretells the largest budgets better ({foretold[best]:.2%} against {foretold[other]:.2%})"
-    return said
+        return f"{best} has fewer coefficients, and the runs do not need the others"
+    return ""
+
+
+def _advantage(best: str, other: str, foretold: Mapping[str, float]) -> float:
+    return foretold[other] - foretold[best] if best in foretold and other in foretold else 0.0
 
 
 def _forms(forms: Sequence[str] | Mapping[str, float]) -> str:

@@ -28,6 +28,7 @@ from weather.study.fits.repeated import (
     fit_repeated,
     noise_of_kinds,
 )
+from weather.study.fits.structure import STRUCTURE, chance_of_structure
 
 VANISHED = 1e-12
 FITS = {"huber": fit_huber, "projection": fit_projection}
@@ -35,7 +36,10 @@ FITS = {"huber": fit_huber, "projection": fit_projection}
 
 @dataclass(frozen=True)
 class NextRun:
-    """What a law says of the best run of a budget; the loss interval holds the loss of one run."""
+    """What a law says of the best run of a budget; the loss interval holds the loss of one run.
+
+    Intervals are by run, or the wider of by run and by budget where whole budgets lie off the law together.
+    """
 
     flops: float
     parameters: Interval
@@ -197,9 +201,10 @@ def _fit_law(
         wide = None
     coming = None
     if flops is not None:
-        # The more cautious of the two: which errors are the larger is not known.
+        structured = wide is not None and chance_of_structure(runs, found.law) < STRUCTURE
+        sources = [intervals, wide] if wide is not None and structured else [intervals]
         cautious = {
-            name: max((source[name] for source in (intervals, wide or intervals)), key=lambda each: each.width)
+            name: max((source[name] for source in sources), key=lambda each: each.width)
             for name in ("next parameters", "next samples", "next loss")
         }
         coming = NextRun(flops, *cautious.values())

@@ -3,7 +3,8 @@
 `by_run` takes the runs as independent and the form of the law as right: the fit is repeated on its own losses with
 normal noise in ln L, of the standard deviation that the residuals show (parametric bootstrap, Davison & Hinkley 1997,
 chapter 4). Residuals drawn anew instead give intervals that are too narrow for robust fits, which pass exactly through
-as many runs as they have coefficients.
+as many runs as they have coefficients. Of a run to come the error of the prediction is repeated, the drawn loss of the
+run over what the repeated fit says of it: where refits err upward, the truth lies below the estimate, not above.
 
 `by_budget` lets the runs of a budget err together, as they do where the form of the law is not quite right: the fit is
 repeated without each budget in turn (cluster jackknife, advised for few clusters by MacKinnon, Nielsen & Webb 2023,
@@ -26,6 +27,7 @@ from weather.study.fits.observations import Observations
 
 Quantities = Mapping[str, float]
 Evaluate = Callable[[Observations], Quantities]
+FEWEST_BUDGETS = 3  # for intervals by budget
 FEWEST_FITS = 0.8  # share of the repeated fits that must succeed for an interval to mean what it says
 
 
@@ -44,8 +46,12 @@ class Interval:
         return self.high / self.low if self.low > 0 else float("inf")
 
 
-def noise_of(runs: Observations, fitted: Array, coefficients: int) -> float:
-    """Standard deviation of ln L about a fit that chose so many coefficients."""
+def noise_of(runs: Observations, fitted: Array, coefficients: int, *, cautious: bool = True) -> float:
+    """Standard deviation of ln L about a fit that chose so many coefficients.
+
+    Args:
+        cautious: larger, by the square root of n / (n - p), than on average right: for intervals of coefficients.
+    """
     free = len(runs) - coefficients
     if free < 1:
         raise DataError(
@@ -53,10 +59,12 @@ def noise_of(runs: Observations, fitted: Array, coefficients: int) -> float:
             rule="a fit without a run to spare says nothing about its own error",
             fix="add runs, or repeat some with other seeds",
         )
+    residuals = np.log(runs.loss / fitted)
+    if not cautious:
+        return float(np.sqrt((residuals**2).sum() / free))
     # A residual is smaller than its error by 1 - leverage, of which p / n is the mean. Division by n - p is right for
     # the variance on average, but its intervals hold the truth too seldom; by (1 - p / n)^2, as of the jackknife, it
     # errs to the safe side (HC3 of MacKinnon & White 1985, Journal of Econometrics 29, 305).
-    residuals = np.log(runs.loss / fitted)
     return float(np.sqrt((residuals**2).mean()) * len(runs) / free)
 
 
@@ -103,7 +111,7 @@ def by_run(
         found = _ratios(estimate, drawn, evaluate)
         fitted_once()
         if found is not None:
-            deviations.append(found + [coming if name in next_run else 0.0 for name in estimate])
+            deviations.append([coming - x if name in next_run else x for name, x in zip(estimate, found, strict=True)])
     if len(deviations) < FEWEST_FITS * draws:
         raise DataError(
             f"{draws - len(deviations)} of {draws} repeated fits failed",
@@ -141,7 +149,7 @@ def by_budget(
         DataError: fewer than three budgets, a quantity is not positive, or the fit fails without one of them.
     """
     budgets = runs.budgets()
-    if len(budgets) < 3:
+    if len(budgets) < FEWEST_BUDGETS:
         raise DataError(f"{len(budgets)} budgets", rule="intervals by budget need three at least")
     estimate = _positive(evaluate(runs))
     deviations = []

@@ -2,6 +2,10 @@
 
 Hoffmann et al. 2022 (arXiv 2203.15556), approach 2. The parabola is exact only near its minimum: where sizes lie far
 from it, or unevenly about it, the exponents are biased, and a fit of L(N, D) is to be preferred.
+
+The published method weighs all budgets alike, and so does this one while the curves fix their minima about equally
+well. Where one is several times less certain than most (`UNEVEN`), minima are weighed by their standard errors, none by
+less than the median: one of a few runs that happen to lie on a parabola is not known that well.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ FLAT = 2.0  # standard errors of its curvature that a parabola must rise by, abo
 # 1.3 is about 2 % of a loss that falls as C^-0.07.
 LARGEST_SPAN = 1.3
 ROUNDING = 1e-9  # of the loss
+UNEVEN = 4.0  # largest over median error of the minima; the published curves of CS336 reach 3
 EDGE = 0.1  # share of the range of ln N, at either end, in which a minimum is one-sided
 
 
@@ -34,6 +39,7 @@ class IsoFlopCurve:
         center: mean of ln N.
         optimum: minimum of the parabola; None where it has none.
         flaw: why the minimum is not to be trusted; empty if it is inside the sizes and away from their ends.
+        error: standard error of ln N of the minimum, by the delta method; 0 where no run is to spare.
     """
 
     flops: float
@@ -42,6 +48,7 @@ class IsoFlopCurve:
     center: float
     optimum: Optimum | None
     flaw: str
+    error: float = 0.0
 
     def loss(self, parameters: Array) -> Array:
         """The parabola at N."""
@@ -50,12 +57,17 @@ class IsoFlopCurve:
 
 @dataclass(frozen=True)
 class IsoFlopFit:
-    """Curves by rising budget, and the power laws in C through the minima of those without a flaw."""
+    """Curves by rising budget, and the power laws in C through the minima of those without a flaw.
+
+    Attributes:
+        weighted: whether minima count by their errors, since these differ much.
+    """
 
     curves: tuple[IsoFlopCurve, ...]
     parameters: PowerLaw
     samples: PowerLaw
     loss: PowerLaw
+    weighted: bool = False
 
     def optimum(self, flops: float) -> Optimum:
         """The best use of a budget, by the power laws."""
@@ -69,7 +81,8 @@ def fit_isoflops(runs: Observations) -> IsoFlopFit:
         DataError: fewer than two budgets have a minimum among their sizes.
     """
     curves = tuple(_curve(runs, index) for index in runs.budgets() if _sizes(runs, index) >= FEWEST_SIZES)
-    found = [(curve.flops, curve.optimum) for curve in curves if curve.optimum is not None and not curve.flaw]
+    good = [curve for curve in curves if not curve.flaw]
+    found = [(curve.flops, curve.optimum) for curve in good if curve.optimum is not None]
     if len(found) < 2:
         flaws = "; ".join(f"{curve.flops:.3g} FLOPs: {curve.flaw}" for curve in curves if curve.flaw)
         raise DataError(
@@ -79,16 +92,29 @@ def fit_isoflops(runs: Observations) -> IsoFlopFit:
             fix="add budgets" if len(runs.budgets()) < 2 else "train sizes on both sides of the minimum",
         )
     flops = np.array([c for c, _ in found])
-    laws = (
-        fit_power_law(flops, np.array([getattr(optimum, name) for _, optimum in found]))
+    weights = _weights(np.array([curve.error for curve in good]))
+    parameters, samples, loss = (
+        fit_power_law(flops, np.array([getattr(optimum, name) for _, optimum in found]), weights)
         for name in ("parameters", "samples", "loss")
     )
-    return IsoFlopFit(curves, *laws)
+    return IsoFlopFit(curves, parameters, samples, loss, weights is not None)
 
 
-def fit_power_law(x: Array, y: Array) -> PowerLaw:
-    """Least squares in ln y against ln x, without offset."""
-    exponent, constant = np.polyfit(np.log(x), np.log(y), 1)
+def _weights(errors: Array) -> Array | None:
+    """1 / error of each minimum, at most that of the median; None where they differ little or are not known."""
+    middle = float(np.median(errors))
+    if len(errors) < 3 or middle <= ROUNDING or errors.max() <= UNEVEN * middle:
+        return None
+    return np.asarray(1 / np.maximum(errors, middle))
+
+
+def fit_power_law(x: Array, y: Array, weights: Array | None = None) -> PowerLaw:
+    """Least squares in ln y against ln x, without offset.
+
+    Args:
+        weights: of the residuals, 1 / standard error; None: all alike.
+    """
+    exponent, constant = np.polyfit(np.log(x), np.log(y), 1, w=weights)
     return PowerLaw(float(np.exp(constant)), float(exponent))
 
 
@@ -104,6 +130,7 @@ def _curve(runs: Observations, index: Indices) -> IsoFlopCurve:
     rise = coefficients[2] * (np.ptp(log_n) / 2) ** 2
     if rise <= ROUNDING * loss.min():
         return IsoFlopCurve(flops, index, coefficients, center, None, "the curve has no minimum")
+    covariance = _covariance(log_n - center, loss, coefficients)
     minimum = center - coefficients[1] / (2 * coefficients[2])
     # Of these runs, not of all: k depends a little on the size.
     nearest = index[np.argmin(np.abs(log_n - minimum))]
@@ -116,20 +143,22 @@ def _curve(runs: Observations, index: Indices) -> IsoFlopCurve:
     span = float(runs.flops[index].max() / runs.flops[index].min())
     if span > LARGEST_SPAN:
         flaw = f"its runs are no one budget: their FLOPs differ by {span - 1:.0%}, and their losses with them"
-    elif coefficients[2] < FLAT * _curvature_error(log_n - center, loss, coefficients):
+    elif coefficients[2] < FLAT * np.sqrt(covariance[2, 2]):
         flaw = "the curve is flat within the scatter of its runs"
     elif not lowest <= minimum <= highest:
         flaw = f"the minimum, {optimum.parameters:.3g} parameters, lies outside the sizes"
     elif not lowest + margin <= minimum <= highest - margin:
         flaw = f"the minimum, {optimum.parameters:.3g} parameters, lies at the edge of the sizes"
-    return IsoFlopCurve(flops, index, coefficients, center, optimum, flaw)
+    # The minimum lies at -c1 / 2 c2.
+    slope = np.array([0.0, -1.0, coefficients[1] / coefficients[2]]) / (2 * coefficients[2])
+    return IsoFlopCurve(flops, index, coefficients, center, optimum, flaw, float(np.sqrt(slope @ covariance @ slope)))
 
 
-def _curvature_error(x: Array, loss: Array, coefficients: Array) -> float:
-    """Standard error of the parabola's curvature, from its residuals; 0 where no run is to spare."""
+def _covariance(x: Array, loss: Array, coefficients: Array) -> Array:
+    """Of the parabola's coefficients, from its residuals, shape [3, 3]; 0 where no run is to spare."""
     free = len(x) - FEWEST_SIZES
     if free < 1:
-        return 0.0
+        return np.zeros((FEWEST_SIZES, FEWEST_SIZES))
     design = np.vander(x, FEWEST_SIZES, increasing=True)
     variance = float(((loss - design @ coefficients) ** 2).sum()) / free
-    return float(np.sqrt(variance * np.linalg.inv(design.T @ design)[2, 2]))
+    return np.asarray(variance * np.linalg.inv(design.T @ design))

@@ -26,6 +26,11 @@ FEWEST_RUNS = 6  # one more than the law has coefficients
 EXPONENTS = (0.05, 0.15, 0.3, 0.5, 0.8, 1.2)
 SHARES = (0.05, 0.2, 0.5, 0.8, 0.95)  # E as a share of the least loss
 REFINED_STARTS = 8
+# What a repeated fit begins with, as a share of the least loss: from an E that vanished no slope leads back.
+LEAST_START = 0.05
+# Tolerances of a repeated fit, far below what the noise moves it by; each is one of hundreds.
+REPEATED_FIT = {"gtol": 1e-8, "ftol": 1e-13, "maxiter": 500}
+REPEATED_PROJECTION = {"xatol": 1e-4, "fatol": 1e-6}  # ln of an exponent; share of the least loss
 
 
 @dataclass(frozen=True)
@@ -47,19 +52,21 @@ def fit_huber(runs: Observations, start: LossLaw | None = None) -> ParametricFit
 
     Args:
         runs: at least six, that vary in N and in D.
-        start: from here only; None: from a grid.
+        start: the law of nearly the same runs, from which alone the fit is repeated, to `REPEATED_FIT`; None: from a
+            grid of starts, to convergence.
 
     Raises:
         DataError: too few runs, they vary in one direction only, or they do not determine the exponents.
     """
     check(runs)
     scale = _Scale(runs)
-    starts = [scale.encode(start)] if start is not None else _grid(scale, runs)
-    fits = [_refine(scale, each) for each in starts]
-    best = min(fits, key=lambda fit: fit.cost)
-    # The trust region slows down where most residuals lie beyond delta; a quasi-Newton step settles it.
-    settled = minimize(lambda x: _huber_objective(scale, x), best.x, jac=True, method="BFGS", options={"gtol": 1e-9})
-    found = settled.x if settled.fun <= best.cost else best.x
+    if start is not None:
+        found = _settle(scale, scale.restart(start), "L-BFGS-B", REPEATED_FIT).x
+    else:
+        best = min((_approach(scale, each) for each in _grid(scale, runs)), key=lambda fit: fit.cost)
+        # The trust region crawls where most residuals lie beyond delta, or E goes to 0; this method does not.
+        settled = _settle(scale, best.x, "BFGS", {"gtol": 1e-9})
+        found = settled.x if settled.fun <= best.cost else best.x
     _check_exponents(float(found[3]), float(found[4]))
     law = scale.decode(found)
     residuals = np.log(runs.loss) - np.log(law.loss(runs.parameters, runs.samples))
@@ -73,35 +80,43 @@ def fit_projection(runs: Observations, start: LossLaw | None = None) -> Parametr
         DataError: too few runs, they vary in one direction only, or they do not determine the exponents.
     """
     check(runs)
+    log_n, log_d = np.log(runs.parameters), np.log(runs.samples)
+    mean_n, mean_d = float(log_n.mean()), float(log_d.mean())
+    from_mean_n, from_mean_d = log_n - mean_n, log_d - mean_d
+    columns = np.ones((len(runs), 3))
 
     def coefficients(exponents: Array) -> tuple[Array, float]:
-        columns = np.stack(
-            [
-                np.ones(len(runs)),
-                (runs.parameters / pivot_n) ** -exponents[0],
-                (runs.samples / pivot_d) ** -exponents[1],
-            ],
-            axis=1,
-        )
+        columns[:, 1] = np.exp(-exponents[0] * from_mean_n)
+        columns[:, 2] = np.exp(-exponents[1] * from_mean_d)
         return nnls(columns, runs.loss)
 
-    pivot_n, pivot_d = (float(np.exp(np.log(x).mean())) for x in (runs.parameters, runs.samples))
     grid = [(start.model_exponent, start.data_exponent)] if start else [(a, b) for a in EXPONENTS for b in EXPONENTS]
     begin = min(grid, key=lambda pair: coefficients(np.array(pair))[1])
+    tolerance = REPEATED_PROJECTION if start else {"xatol": 1e-8, "fatol": 1e-12}
     found = minimize(
         lambda x: coefficients(np.exp(x))[1],
         np.log(np.clip(begin, SMALLEST_EXPONENT, LARGEST_EXPONENT)),
         method="Nelder-Mead",
         bounds=[(np.log(SMALLEST_EXPONENT), np.log(LARGEST_EXPONENT))] * 2,
-        options={"xatol": 1e-8, "fatol": 1e-12, "maxiter": 2000},
+        options={"maxiter": 2000, "xatol": tolerance["xatol"], "fatol": tolerance["fatol"] * runs.loss.min()},
     )
     alpha, beta = np.exp(found.x)
     _check_exponents(alpha, beta)
     (irreducible, model, data), norm = coefficients(np.array([alpha, beta]))
     law = LossLaw(
-        float(irreducible), float(model * pivot_n**alpha), float(data * pivot_d**beta), float(alpha), float(beta)
+        float(irreducible),
+        float(model * np.exp(alpha * mean_n)),
+        float(data * np.exp(beta * mean_d)),
+        float(alpha),
+        float(beta),
     )
     return ParametricFit(law, np.log(runs.loss) - np.log(law.loss(runs.parameters, runs.samples)), float(norm**2))
+
+
+def sensitivities(runs: Observations, law: LossLaw) -> Array:
+    """Derivatives of each run's ln L by the five coefficients of the law, in some scale of theirs, shape [run, 5]."""
+    scale = _Scale(runs)
+    return scale.log_law(scale.encode(law))[1]
 
 
 def _check_exponents(*exponents: float) -> None:
@@ -168,6 +183,12 @@ class _Scale:
             ]
         )
 
+    def restart(self, law: LossLaw) -> Array:
+        """A law as the start of another fit: with an E that can grow."""
+        x = self.encode(law)
+        x[0] = max(x[0], self.log_loss.min() + np.log(LEAST_START))
+        return x
+
     def decode(self, x: Array) -> LossLaw:
         return LossLaw(
             float(np.exp(x[0])),
@@ -195,24 +216,37 @@ class _Scale:
 
 
 def _huber_objective(scale: _Scale, x: Array) -> tuple[float, Array]:
-    log_law, slopes = scale.log_law(x)
-    residuals = log_law - scale.log_loss
-    size = np.abs(residuals)
-    value = np.where(size <= DELTA, 0.5 * residuals**2, DELTA * (size - 0.5 * DELTA)).sum()
-    return float(value), np.clip(residuals, -DELTA, DELTA) @ slopes
+    """Sum of the Huber losses and its slope, shape [5]; without the matrix of `log_law`, as it is asked so often."""
+    model = x[1] - x[3] * scale.from_mean_n
+    data = x[2] - x[4] * scale.from_mean_d
+    largest = np.maximum(np.maximum(model, data), x[0])
+    irreducible, model, data = np.exp(x[0] - largest), np.exp(model - largest), np.exp(data - largest)
+    total = irreducible + model + data
+    residuals = largest + np.log(total) - scale.log_loss
+    clipped = np.minimum(np.maximum(residuals, -DELTA), DELTA)
+    weights = clipped / total
+    model *= weights
+    data *= weights
+    slope = [irreducible @ weights, model.sum(), data.sum(), -(model @ scale.from_mean_n), -(data @ scale.from_mean_d)]
+    return float(clipped @ (residuals - 0.5 * clipped)), np.array(slope)
 
 
-def _refine(scale: _Scale, start: Array):  # type: ignore[no-untyped-def]
+def _settle(scale: _Scale, start: Array, method: str, options: dict[str, float]):  # type: ignore[no-untyped-def]
+    return minimize(lambda x: _huber_objective(scale, x), start, jac=True, method=method, options=options)
+
+
+def _approach(scale: _Scale, start: Array):  # type: ignore[no-untyped-def]
+    """Near the minimum, whence it is settled: more would only crawl."""
     return least_squares(
         lambda x: scale.log_law(x)[0] - scale.log_loss,
         start,
         jac=lambda x: scale.log_law(x)[1],
         loss="huber",
         f_scale=DELTA,
-        xtol=1e-12,
-        ftol=1e-12,
-        gtol=1e-12,
-        max_nfev=2000,
+        xtol=1e-4,
+        ftol=1e-4,
+        gtol=1e-4,
+        max_nfev=12,
     )
 
 

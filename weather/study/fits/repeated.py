@@ -35,12 +35,13 @@ def expected_loss(law: RepeatedDataLaw, parameters: Array, samples: Array, uniqu
     return np.where(once, law.law.loss(parameters, samples), law.loss(parameters, samples, unique))
 
 
-def noise_of_kinds(runs: Observations, fitted: Array, least: float) -> Array:
+def noise_of_kinds(runs: Observations, fitted: Array, least: float, *, cautious: bool = True) -> Array:
     """Standard deviation of ln L of each run about a fit, shape [run]: repeated data scatter more than new ones.
 
     Args:
         fitted: the fit's loss of each run, shape [run].
         least: below which no scatter is believed.
+        cautious: as in `noise_of`.
 
     Raises:
         DataError: too few runs see their data once.
@@ -49,7 +50,7 @@ def noise_of_kinds(runs: Observations, fitted: Array, least: float) -> Array:
     for kind, coefficients in ((runs.once, LAW_COEFFICIENTS), (~runs.once, REPETITION_COEFFICIENTS)):
         index = np.flatnonzero(kind)
         if len(index):
-            noise[index] = max(noise_of(runs.take(index), fitted[index], coefficients), least)
+            noise[index] = max(noise_of(runs.take(index), fitted[index], coefficients, cautious=cautious), least)
     return noise
 
 

@@ -20,9 +20,9 @@ from weather.study.results.table import Table
 from weather.training.preparation import prepare
 
 METHOD = (
-    "L(N, D) = E + A / N^alpha + B / D^beta by the Huber loss of ln L and by least squares; of each fit the wider of "
-    "the intervals by run (parametric bootstrap) and by budget (cluster jackknife), with the noise of one run; from "
-    "the lowest to the highest of both fits"
+    "L(N, D) = E + A / N^alpha + B / D^beta by the Huber loss of ln L and by least squares, geometric mean of both; "
+    "interval of the error of predicting one run, by parametric bootstrap over runs; where the mean residuals of "
+    "budgets differ by more than noise (F test), the wider of this and a jackknife by budget"
 )
 NEAR = 1.5  # a planned size within this factor of the best one is named
 

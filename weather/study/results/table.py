@@ -32,7 +32,8 @@ NAMES = {
 NON_EMBEDDING = ("N_non_embedding", "non_embedding_parameters")
 PARAMETERS = ("total", "non_embedding")
 FLOPS_PER_PRODUCT = 6.0  # where C or D is missing: C = 6 N D (Kaplan et al. 2020, arXiv 2001.08361, section 2.1)
-FLOPS_TOLERANCE = 0.2  # C / (N D) of a run may differ so much from the median of the table; k depends on the size
+FLOPS_TOLERANCE = 0.2  # C / (N D) of a run may differ so much from the other runs'
+FEWEST_SIZES = 4  # that show how C / (N D) follows the size
 FINISHED = ("", "complete", "finished", "flops_budget", "time_budget", "max_steps")
 #: What runs share that differ in their seed alone, beside N, D and U.
 SHARED = ("learning_rate", "schedule", "batch_size", "precision")
@@ -242,8 +243,16 @@ def _numbers(path: Path, line: int, row: dict[str, str], columns: dict[str, str]
 
 
 def _inconsistent(runs: Observations, names: list[str]) -> list[str]:
-    """Runs whose FLOPs do not go with N D."""
-    ratio: Array = runs.flops / (runs.parameters * runs.samples) / runs.flops_per_product
+    """Runs whose FLOPs do not go with N D: k = C / (N D) is that of the others, or follows the size as theirs does."""
+    log_k, log_n = np.log(runs.flops / (runs.parameters * runs.samples)), np.log(runs.parameters)
+    expected = np.full(len(runs), np.log(runs.flops_per_product))
+    if len(np.unique(log_n)) >= FEWEST_SIZES:
+        from scipy.stats import theilslopes
+
+        with np.errstate(invalid="ignore"):  # of its own interval, which is not asked for
+            slope, intercept = theilslopes(log_k, log_n)[:2]  # embeddings and attention weigh more in small models
+        expected = intercept + slope * log_n
+    ratio: Array = np.exp(log_k - expected)
     return [
         f"{names[index]}: C / (N D) is {ratio[index]:.2f} of the other runs'"
         for index in np.flatnonzero(np.abs(np.log(ratio)) > np.log1p(FLOPS_TOLERANCE))

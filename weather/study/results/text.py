@@ -15,6 +15,7 @@ from weather.study.writing import plain
 
 METHODS = {"huber": "Huber loss of ln L", "projection": "least squares in L, variable projection"}
 MOST_NAMES = 5
+NOTHING = 1e-3  # of the least loss: an E below is printed as 0
 SYMBOLS = {
     "irreducible": "E",
     "model_coefficient": "A",
@@ -56,7 +57,7 @@ def fit_lines(table: Table, fit: StudyFit) -> Iterator[str]:
     if fit.isoflops is not None:
         yield from _isoflop_lines(fit.isoflops, fit.isoflop_exponent)
     for method, law in fit.laws.items():
-        yield from _law_lines(METHODS[method], law)
+        yield from _law_lines(METHODS[method], law, NOTHING * float(runs.loss.min()))
     if fit.compute is not None:
         yield ""
         yield f"L_opt(C), power law with or without an irreducible part: {fit.compute.verdict}."
@@ -88,19 +89,27 @@ def _isoflop_lines(fit: IsoFlopFit, exponent: Interval | None) -> Iterator[str]:
         f", exponent {_between(exponent)} by budget" if exponent else ""
     )
     yield f"  D_opt = {fit.samples.coefficient:.4g} C^{fit.samples.exponent:.4f}"
+    if fit.weighted:
+        yield "  minima count by their errors, which differ much between these budgets"
 
 
-def _law_lines(method: str, fit: LawFit) -> Iterator[str]:
+def _law_lines(method: str, fit: LawFit, nothing: float) -> Iterator[str]:
     yield ""
     yield f"L(N, D) = E + A / N^alpha + B / D^beta, {method}; a run lies {fit.noise:.2%} about it"
     level = next(iter(fit.by_run.values())).level
     yield f"  {'':18} {'estimate':>10}  {f'{level:.0%} by run':>25}  {f'{level:.0%} by budget':>25}"
     for name, interval in fit.by_run.items():
-        wide = "" if fit.by_budget is None else _between(fit.by_budget[name])
-        yield f"  {SYMBOLS[name]:18} {interval.estimate:10.4g}  {_between(interval):>25}  {wide:>25}".rstrip()
+        vanished = name == "irreducible" and interval.estimate < nothing
+        least = nothing if name == "irreducible" else 0.0
+        # At its bound a coefficient does not move when a budget is left out: no interval.
+        wide = "" if fit.by_budget is None or vanished else _between(fit.by_budget[name], least)
+        estimate = "0" if vanished else f"{interval.estimate:.4g}"
+        yield f"  {SYMBOLS[name]:18} {estimate:>10}  {_between(interval, least):>25}  {wide:>25}".rstrip()
+    if fit.by_run["irreducible"].low < nothing:
+        yield "  no irreducible loss is seen: these runs are as well described by E = 0"
     if fit.next_run is not None:
         coming = fit.next_run
-        yield f"  next run of {coming.flops:.3g} FLOPs (the wider of the two intervals)"
+        yield f"  next run of {coming.flops:.3g} FLOPs (by run; by budget if budgets lie off the law together)"
         for name, interval in (("N", coming.parameters), ("D", coming.samples), ("loss", coming.loss)):
             yield f"    {name:5} {interval.estimate:.5g}, {_between(interval)}"
 
@@ -125,8 +134,9 @@ def _repeated_lines(fit: RepeatedLawFit) -> Iterator[str]:
         yield f"  {fit.flaw}: more runs that repeat their data are needed"
 
 
-def _between(interval: Interval) -> str:
-    return f"{interval.low:.4g} to {interval.high:.4g}"
+def _between(interval: Interval, nothing: float = 0.0) -> str:
+    low, high = ("0" if 0 < nothing > bound else f"{bound:.4g}" for bound in (interval.low, interval.high))
+    return f"{low} to {high}"
 
 
 def fit_json(table: Table, fit: StudyFit) -> dict[str, Any]:
