@@ -159,7 +159,8 @@ def rewritten(place: Path, tmp_path: Path) -> Callable[..., Row]:
 
 def test_what_spoils_a_finished_run(rewritten: Callable[..., Row]) -> None:
     assert rewritten("validation", loss=None)["reason"] == "it diverged: its loss is not finite"
-    assert rewritten("validation", loss=99.0)["reason"].startswith("it diverged: its loss 99 is worse than")
+    assert rewritten("train", loss=99.0)["reason"].startswith("it diverged: its training loss ")
+    assert rewritten("validation", loss=99.0)["reason"] == "", "another season, or data that were seen too often"
     assert rewritten("validation", step=15)["reason"] == "it was not validated at its end"
     assert rewritten("stop", flops=7)["reason"].startswith("its FLOPs 7 are not those of its samples")
     assert rewritten("train", learning_rate=2.9e-3)["reason"].startswith("its cooldown did not happen: the learning")
