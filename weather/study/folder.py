@@ -123,7 +123,11 @@ class StudyFolder:
                 for run in record["runs"]
             )
             impossible = tuple(ImpossibleRun(**each) for each in record["impossible"])
-            lost = {run.trunk for run in runs if run.trunk} - {run.name for run in (*runs, *impossible)}
+            lost = (
+                {run.trunk for run in runs if run.trunk}
+                - {run.name for run in runs}
+                - {each.name for each in impossible}
+            )
             if lost:
                 raise KeyError(f"the trunk {min(lost)}")
             return StudyPlan(
