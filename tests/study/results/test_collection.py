@@ -19,6 +19,7 @@ from weather.errors import ConfigError, DataError
 from weather.study.folder import StudyFolder
 from weather.study.planned import ImpossibleRun, PlannedRun, RunCost, StudyPlan
 from weather.study.results.collection import collect, collect_runs, collect_study, write_runs
+from weather.study.results.records import read_records
 from weather.study.results.row import Row, lone_row
 from weather.study.results.table import read_table
 
@@ -185,3 +186,10 @@ def test_what_is_no_run_is_named(place: Path, tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text("{}")
     with pytest.raises(ConfigError, match="is a study; one study alone"):
         collect([tmp_path, place / "runs"])
+
+
+@pytest.mark.parametrize("line", ["[]", "3", "null", '{"event": "train"}', '{"event": "train", "st'])
+def test_a_line_that_is_no_record_is_passed_over(tmp_path: Path, line: str) -> None:
+    (tmp_path / "metrics.jsonl").write_text(f'{{"event": "start", "step": 0}}\n{line}\n')
+    records = read_records(tmp_path)
+    assert (len(records.starts), records.train, records.last_step) == (1, (), 0)
