@@ -96,3 +96,22 @@ def test_a_damaged_plan_is_a_line(folder: StudyFolder) -> None:
     (folder.path / "plan.json").write_text('{"name": 1}')
     with pytest.raises(DataError, match="is no plan"):
         folder.read_plan()
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "said"),
+    [
+        ('"parameters": 1000', '"parameters": "big"', "parameters: .* valid integer"),
+        ('"steps": 20', '"stps": 20', "steps: "),
+        ('"role": "branch"', '"role": "king"', "role: .*'trunk' or 'branch'"),
+        ('"trunk": "t"', '"trunk": "nobody"', "the trunk nobody"),
+    ],
+)
+def test_a_plan_that_was_edited_wrongly_is_a_line(folder: StudyFolder, was: str, now: str, said: str) -> None:
+    """Its values would fail where they are used, when some runs are under way."""
+    branch = planned(folder, "b", role="branch", trunk="t", first_step=10)
+    folder.write_plan(plan(folder, planned(folder, "t", role="trunk"), branch))
+    path = folder.path / "plan.json"
+    path.write_text(path.read_text().replace(was, now))
+    with pytest.raises(DataError, match=f"is no plan .*{said}"):
+        folder.read_plan()

@@ -12,16 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import TypeAdapter, ValidationError
 
 from weather.config.files import load_config
 from weather.config.wrapper import ConfigWrapper
 from weather.errors import ConfigError, DataError
 from weather.runtime.run_folder import METRICS_FILE
-from weather.study.planned import ImpossibleRun, PlannedRun, RunCost, StudyPlan
+from weather.study.planned import ImpossibleRun, PlannedRun, Role, RunCost, StudyPlan
 from weather.study.writing import write_whole
 
 EXPERIMENTS = Path("experiments")
 PLAN_FILE = "plan.json"
+COST, ROLE = TypeAdapter(RunCost), TypeAdapter(Role)  # a plan may have been edited
 #: What may change in a run that has begun: it decides neither what is learned nor where the run ends.
 FREE_KEYS = (
     *(f"training.{key}" for key in ("log_frequency", "save_every_steps", "save_every_minutes", "max_checkpoints")),
@@ -113,16 +115,28 @@ class StudyFolder:
                     **{
                         **run,
                         "config": load_config(self.config_file(run["name"]), run["name"]),
-                        "cost": RunCost(**run["cost"]),
+                        "cost": COST.validate_python(run["cost"]),
+                        "role": ROLE.validate_python(run["role"]),
                         "flags": tuple(run["flags"]),
                     }
                 )
                 for run in record["runs"]
             )
             impossible = tuple(ImpossibleRun(**each) for each in record["impossible"])
+            lost = (
+                {run.trunk for run in runs if run.trunk}
+                - {run.name for run in runs}
+                - {each.name for each in impossible}
+            )
+            if lost:
+                raise KeyError(f"the trunk {min(lost)}")
             return StudyPlan(
                 record["name"], record["kind"], record["request"], runs, impossible, tuple(record["remarks"])
             )
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            key = ".".join(str(part) for part in wrong["loc"]) or "role"
+            raise DataError(f"is no plan ({key}: {wrong['msg']})", where=path, fix="plan again") from error
         except (KeyError, TypeError) as error:
             raise DataError(f"is no plan ({type(error).__name__}: {error})", where=path, fix="plan again") from error
 

@@ -18,7 +18,7 @@ from tests.study.design.studies import study
 from weather import scaling
 from weather.config.files import load_config
 from weather.study.design.description import StudyDescription
-from weather.study.design.next_run import nearest_size, plan_next_run
+from weather.study.design.next_run import plan_next_run, size_nearest_to
 from weather.study.folder import StudyFolder
 from weather.training.trainer import WeatherTrainer
 
@@ -71,7 +71,7 @@ def test_a_next_run_that_has_begun_stays_planned(
     settings, folder = study(archive), StudyFolder(tmp_path / "experiments" / "one")
     assert type_command("plan", settings)[0] == 0
     plan, asked = folder.read_plan(), StudyDescription.model_validate(settings)
-    following = plan_next_run(plan, asked, folder, budget=4e8, parameters=nearest_size(asked, 1.0).parameters)
+    following = plan_next_run(plan, asked, folder, budget=4e8, parameters=size_nearest_to(asked, 1.0).parameters)
     folder.write_plan(dataclasses.replace(plan, runs=(*plan.runs, following)))
     folder.run(following.name).mkdir(parents=True)
     (folder.run(following.name) / "metrics.jsonl").touch()

@@ -12,7 +12,7 @@ from tests.archives import WrittenArchive
 from tests.study.design.studies import description
 from weather.errors import ConfigError
 from weather.study.design.description import StudyDescription
-from weather.study.design.next_run import NEXT, nearest_size, plan_next_run, with_next_runs
+from weather.study.design.next_run import NEXT, plan_next_run, size_nearest_to, with_next_runs
 from weather.study.design.plan import plan_study
 from weather.study.folder import StudyFolder
 from weather.study.planned import PlannedRun, StudyPlan
@@ -60,7 +60,7 @@ def test_a_size_without_a_trunk_stands_alone(plan: StudyPlan, study: StudyDescri
     run = following(plan, study, folder, 2.0, 4.0)
     assert (run.role, run.trunk, run.first_step) == ("run", None, 0)
     assert run.config.training.branch_from is None and run.labels[NEXT] is True
-    assert run.cost.parameters == nearest_size(study, 4.0 * max(r.cost.parameters for r in plan.runs)).parameters
+    assert run.cost.parameters == size_nearest_to(study, 4.0 * max(r.cost.parameters for r in plan.runs)).parameters
     assert run.name not in [other.name for other in plan.runs]
 
 

@@ -12,7 +12,7 @@ from weather.config.wrapper import ConfigWrapper
 from weather.errors import DataError
 from weather.model.flops import model_cost
 from weather.study.design.description import ExpectedOptimum, Family
-from weather.study.design.sizes import Expectation, Size, family_sizes
+from weather.study.design.sizes import Expectation, Size, family_sizes, nearest_size
 
 BASE = ConfigWrapper({"model": {"img_size": [32, 64], "input_channels": 4, "output_channels": 4}})
 SIZES = [Size(16 * n, 2, n, 10**n, 10 ** (n + 2)) for n in range(1, 6)]
@@ -36,6 +36,17 @@ def test_sizes_are_even_in_their_logarithm_and_have_whole_heads() -> None:
 def test_sizes_that_have_the_same_nearest_width_are_one() -> None:
     family = Family(head_dim=64, parameters=(2e5, 4e5), count=5)
     assert len(family_sizes(family, BASE)) < 5
+
+
+def test_the_nearest_of_all_sizes_is_found_however_large_it_is() -> None:
+    family = Family(head_dim=8, width_per_layer=16, widths=[8])
+    smaller, middle, larger = family_sizes(Family(head_dim=8, width_per_layer=16, widths=[80, 88, 96]), BASE)
+    for other, share in ((smaller, 0.49), (smaller, 0.51), (larger, 0.49), (larger, 0.51)):
+        between = middle.parameters ** (1 - share) * other.parameters**share
+        assert nearest_size(family, between, BASE) == (middle if share < 0.5 else other)
+    assert nearest_size(family, 1.0, BASE).width == 8
+    # Width by width this would take years.
+    assert nearest_size(family, 1e30, BASE).parameters == pytest.approx(1e30, rel=1e-6)
 
 
 def test_sizes_near_an_expected_optimum() -> None:

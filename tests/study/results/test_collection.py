@@ -19,6 +19,7 @@ from weather.errors import ConfigError, DataError
 from weather.study.folder import StudyFolder
 from weather.study.planned import ImpossibleRun, PlannedRun, RunCost, StudyPlan
 from weather.study.results.collection import collect, collect_runs, collect_study, write_runs
+from weather.study.results.records import read_records
 from weather.study.results.row import Row, lone_row
 from weather.study.results.table import read_table
 
@@ -159,7 +160,8 @@ def rewritten(place: Path, tmp_path: Path) -> Callable[..., Row]:
 
 def test_what_spoils_a_finished_run(rewritten: Callable[..., Row]) -> None:
     assert rewritten("validation", loss=None)["reason"] == "it diverged: its loss is not finite"
-    assert rewritten("validation", loss=99.0)["reason"].startswith("it diverged: its loss 99 is worse than")
+    assert rewritten("train", loss=99.0)["reason"].startswith("it diverged: its training loss ")
+    assert rewritten("validation", loss=99.0)["reason"] == "", "another season, or data that were seen too often"
     assert rewritten("validation", step=15)["reason"] == "it was not validated at its end"
     assert rewritten("stop", flops=7)["reason"].startswith("its FLOPs 7 are not those of its samples")
     assert rewritten("train", learning_rate=2.9e-3)["reason"].startswith("its cooldown did not happen: the learning")
@@ -184,3 +186,10 @@ def test_what_is_no_run_is_named(place: Path, tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text("{}")
     with pytest.raises(ConfigError, match="is a study; one study alone"):
         collect([tmp_path, place / "runs"])
+
+
+@pytest.mark.parametrize("line", ["[]", "3", "null", '{"event": "train"}', '{"event": "train", "st'])
+def test_a_line_that_is_no_record_is_passed_over(tmp_path: Path, line: str) -> None:
+    (tmp_path / "metrics.jsonl").write_text(f'{{"event": "start", "step": 0}}\n{line}\n')
+    records = read_records(tmp_path)
+    assert (len(records.starts), records.train, records.last_step) == (1, (), 0)

@@ -50,6 +50,7 @@ def check(options: argparse.Namespace) -> None:
     for name, valid, rule in (
         ("level", lambda level: 0 < level < 1, "a level between 0 and 1"),
         ("draws", lambda draws: draws >= 20, "at least 20 draws"),
+        ("seed", lambda seed: seed >= 0, "0 or more"),
         ("most_epochs", lambda epochs: epochs >= 1, "at least 1 epoch"),
         ("flops", lambda flops: flops > 0, "FLOPs greater than 0"),
         ("flops_per_second", lambda rate: rate > 0, "greater than 0"),

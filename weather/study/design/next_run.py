@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 from weather.errors import ConfigError
 from weather.study.design.costing import prepare_run
 from weather.study.design.description import StudyDescription
 from weather.study.design.plan import base_config, plan_study, planned_run
-from weather.study.design.sizes import Size, size_of
+from weather.study.design.sizes import Size, nearest_size
 from weather.study.folder import StudyFolder
 from weather.study.planned import ImpossibleRun, PlannedRun, StudyPlan
 from weather.training.budget import RunLength
@@ -19,14 +18,9 @@ from weather.training.schedule import cooldown_steps
 NEXT = "next"  # label of such a run
 
 
-def nearest_size(description: StudyDescription, parameters: float) -> Size:
+def size_nearest_to(description: StudyDescription, parameters: float) -> Size:
     """The model of the family whose N is nearest to that, whether the grid has it or not."""
-    base = prepare_run(base_config(description)).config
-    family = description.family
-    sizes = [size_of(family, family.head_dim, base)]
-    while sizes[-1].parameters < parameters:
-        sizes.append(size_of(family, sizes[-1].width + family.head_dim, base))
-    return min(sizes, key=lambda size: abs(math.log(size.parameters / parameters)))
+    return nearest_size(description.family, parameters, prepare_run(base_config(description)).config)
 
 
 def plan_next_run(
@@ -45,7 +39,7 @@ def plan_next_run(
     Raises:
         ConfigError: the run cannot be.
     """
-    size, seed = nearest_size(description, parameters), description.seeds[0]
+    size, seed = size_nearest_to(description, parameters), description.seeds[0]
     name = f"{size.label}-c{budget:.4g}-seed{seed}"
     if any(run.name == name for run in plan.runs):
         return plan.run(name)

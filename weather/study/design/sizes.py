@@ -49,11 +49,19 @@ def family_sizes(family: Family, base: ConfigWrapper) -> list[Size]:
     assert family.parameters is not None and family.count is not None
     start, end = family.parameters
     targets = [start * (end / start) ** (step / (family.count - 1)) for step in range(family.count)]
-    known = [size_of(family, family.head_dim, base)]
-    while known[-1].parameters < end:
-        known.append(size_of(family, known[-1].width + family.head_dim, base))
-    nearest = [min(known, key=lambda size: abs(math.log(size.parameters / target))) for target in targets]
-    return sorted(set(nearest), key=lambda size: size.parameters)
+    return sorted({nearest_size(family, target, base) for target in targets}, key=lambda size: size.parameters)
+
+
+def nearest_size(family: Family, parameters: float, base: ConfigWrapper) -> Size:
+    """The size, of any width that head_dim divides, whose N is nearest in its logarithm; N grows with the width."""
+    below = size_of(family, family.head_dim, base)
+    above = below
+    while above.parameters < parameters:
+        below, above = above, size_of(family, 2 * above.width, base)
+    while above.width - below.width > family.head_dim:
+        middle = size_of(family, (below.heads + above.heads) // 2 * family.head_dim, base)
+        below, above = (middle, above) if middle.parameters < parameters else (below, middle)
+    return min(below, above, key=lambda size: abs(math.log(size.parameters / parameters)))
 
 
 def size_of(family: Family, width: int, base: ConfigWrapper) -> Size:

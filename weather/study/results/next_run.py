@@ -14,7 +14,7 @@ from weather.study.fits.foretelling import RunAhead
 from weather.study.folder import StudyFolder
 from weather.study.planned import PlannedRun, StudyPlan
 from weather.study.results.prediction import Prediction, of_planned, predict, predictions_folder
-from weather.study.results.registration import register
+from weather.study.results.registration import read_registered, register
 from weather.study.results.study_table import table_of
 from weather.study.results.table import Table
 
@@ -59,7 +59,7 @@ def register_next_run(
 ) -> NextRun:
     """Fit the study, plan the best run of a budget, and register what it will come to.
 
-    Cut short, it can be called again: a run that is planned already is taken as it is.
+    Cut short, it can be called again: what is registered stands, and a run that is planned is taken as it is.
 
     Args:
         budget: FLOPs, more than those of the runs that are fitted.
@@ -90,9 +90,14 @@ def register_next_run(
     best = foretell(RunAhead(budget), "", plan)
     run = plan_next_run(plan, description, folder, budget=budget, parameters=best.foretold.parameters.estimate)
     grown = _with(plan, run)
-    folder.write_plan(grown)
     prediction = foretell(of_planned(grown, run.name), run.name, grown)
-    path = register(predictions_folder(folder.path), prediction, table, folder)
+    # Registered first: a planned run is trained by the next `start`, and must have been foretold by then.
+    path = predictions_folder(folder.path) / f"{run.name}.json"
+    if grown is not plan and path.exists():
+        read_registered(path)  # of a call that was cut short before it planned the run
+    else:
+        path = register(predictions_folder(folder.path), prediction, table, folder)
+    folder.write_plan(grown)
     return NextRun(run, table, best, prediction, path)
 
 

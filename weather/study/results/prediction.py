@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from weather.config.wrapper import ConfigWrapper
 from weather.errors import ConfigError, WeatherError, did_you_mean
 from weather.study.design.description import StudyDescription
-from weather.study.design.next_run import nearest_size
+from weather.study.design.next_run import size_nearest_to
 from weather.study.fits.foretelling import Foretold, RunAhead, foretell
 from weather.study.planned import StudyPlan
 from weather.study.results.table import Table
@@ -213,7 +213,7 @@ def _nearest(plan: StudyPlan, ahead: RunAhead, foretold: Foretold) -> Nearest | 
     planned = {run.cost.parameters: run.cost.flops / run.cost.samples for run in plan.runs}
     if plan.kind == "budgets":
         try:
-            size = nearest_size(StudyDescription.model_validate(plan.request), best)
+            size = size_nearest_to(StudyDescription.model_validate(plan.request), best)
         except (WeatherError, ValidationError):  # the base config or the archive has gone: what was planned remains
             pass
         else:

@@ -44,7 +44,7 @@ class RunRecords:
 
 
 def read_records(folder: Path) -> RunRecords:
-    """Read the records of a run; a line that a killed process left half written is passed over.
+    """Read the records of a run; a line that is no record of a step, such as half of one, is passed over.
 
     Raises:
         DataError: the folder has none, or they cannot be read.
@@ -62,7 +62,7 @@ def read_records(folder: Path) -> RunRecords:
     for line in lines:
         with contextlib.suppress(ValueError):
             record = json.loads(line)
-            event = record.get("event")
+            event = record.get("event") if isinstance(record, dict) and "step" in record else None
             if event in ("start", "resume"):
                 starts.append(record)
                 end = None

@@ -22,7 +22,7 @@ from weather.training.schedule import learning_rate
 WARM_UP = 5  # steps after each start that say nothing of the speed: allocation, compilation, first reads
 LAST_LOGGED = 10  # training losses that are averaged: one is that of a single batch
 UNCOOLED = 0.1  # of the peak: learning rates at the end that lie so far above the schedule's have not cooled down
-WORSE = 1.1  # a loss so much above the first one has diverged; that one is of a single batch, and scatters
+WORSE = 1.1  # a training loss so much above the first one has diverged; that one is of a single batch, and scatters
 Row = dict[str, Any]
 
 
@@ -79,16 +79,17 @@ def flaw(folder: Path, config: ConfigWrapper, records: RunRecords, row: Row) -> 
     if loss is None or not math.isfinite(loss):
         return "it diverged: its loss is not finite"
     first = _first_training_loss(folder, records, row.get("trunk"))
-    if first is not None and loss > WORSE * first:
-        return f"it diverged: its loss {loss:.4g} is worse than the {first:.4g} that it began with"
+    last = row["training_loss"]  # that of validation may be of another season, and of data that were seen too often
+    if first is not None and last is not None and last > WORSE * first:
+        return f"it diverged: its training loss {last:.4g} is worse than the {first:.4g} that it began with"
     expected = records.starts[-1]["train_flops_per_sample"] * row["D"]
     if row["C"] != expected:
         return f"its FLOPs {row['C']:.6g} are not those of its samples, {expected:.6g}"
-    section, last = config.training, records.train[-1] if records.train else None
-    if section.schedule != "constant" and last is not None:
-        planned = learning_rate(int(last["step"]) - 1, records.last_step, section)
-        if last["learning_rate"] - planned > UNCOOLED * section.learning_rate:
-            share = last["learning_rate"] / section.learning_rate
+    section, end = config.training, records.train[-1] if records.train else None
+    if section.schedule != "constant" and end is not None:
+        planned = learning_rate(int(end["step"]) - 1, records.last_step, section)
+        if end["learning_rate"] - planned > UNCOOLED * section.learning_rate:
+            share = end["learning_rate"] / section.learning_rate
             return f"its cooldown did not happen: the learning rate ended at {share:.0%} of its peak"
     return ""
 
