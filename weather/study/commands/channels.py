@@ -10,7 +10,7 @@ from typing import Any
 from weather.errors import ConfigError
 from weather.study.commands.answer import PRINTED, add_json, tell, waiting, write_json
 from weather.study.commands.named_study import STUDY_HELP, path_named
-from weather.study.commands.table_options import check
+from weather.study.commands.table_options import add_most_epochs, check
 
 CHANNELS_FILE = "channels.json"
 FILE_WIDTH = 200  # of the table where it goes to no terminal
@@ -32,6 +32,7 @@ def add_parser(kinds: Any) -> None:
     add("--skill", type=Path, metavar="FILE", help="table of skill (default: skill.csv beside the runs)")
     add("--split", default="test", choices=("train", "valid", "test"), help="of the skill (default: %(default)s)")
     add("--flops", type=float, metavar="C", help="budget to spend (default: the largest that was trained)")
+    add_most_epochs(channels)
     add("--level", type=float, default=0.9, metavar="P", help="of the intervals (default: %(default)s)")
     add_json(channels)
     add("--plot", type=Path, metavar="FILE", help="draw maps of channel by lead there, as PNG, PDF or SVG")
@@ -59,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     if not inside:
         find_study(options.table)  # where nothing is, it says which studies there are
     folder = options.table if inside else options.table.parent
-    table = read_table(folder / RUNS_FILE if inside else options.table)
+    table = read_table(folder / RUNS_FILE if inside else options.table, most_epochs=options.most_epochs)
     errors = channel_errors(table, read_skill(options.skill or folder / SKILL_FILE), options.split)
     with waiting("fits") as done:
         scaling = fit_channels(errors, flops=options.flops, level=options.level, done=done)

@@ -32,6 +32,9 @@ def add_parser(kinds: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Fit and print.
 
+    Returns:
+        1 where the runs allow no law at all.
+
     Raises:
         WeatherError: options or a table that cannot be used.
     """
@@ -57,4 +60,4 @@ def run(options: argparse.Namespace) -> int:
         write_json(record, study.path / FIT_FILE)
         lines += ["", f"written to {study.path / FIT_FILE}"]
     tell(lines, record, options.json)
-    return 0
+    return 0 if fit.laws or fit.isoflops else 1

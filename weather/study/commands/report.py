@@ -10,7 +10,7 @@ from typing import Any
 
 from weather.study.commands.answer import add_json, tell, waiting
 from weather.study.commands.named_study import add_study_argument, study_named
-from weather.study.commands.table_options import add_intervals, check
+from weather.study.commands.table_options import add_intervals, add_most_epochs, check
 
 
 def add_parser(kinds: Any) -> None:
@@ -29,6 +29,7 @@ def add_parser(kinds: Any) -> None:
     add_study_argument(report)
     add("--out", type=Path, metavar="DIR", help="folder to write to (default: report/ in the study's folder)")
     add("--flops", type=float, metavar="C", help="predict the best run of this budget (default: 4 x the largest)")
+    add_most_epochs(report)
     add_intervals(report)
     add_json(report)
     report.set_defaults(command=run)
@@ -52,6 +53,7 @@ def run(options: argparse.Namespace) -> int:
             options.out or folder.path / "report",
             command=shlex.join(["python", "-m", "weather.scaling", *sys.argv[1:]]),
             flops=options.flops,
+            most_epochs=options.most_epochs,
             level=options.level,
             draws=options.draws,
             seed=options.seed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 
 from weather.errors import ConfigError
 from weather.study.commands.named_study import STUDY_HELP, path_named
@@ -52,7 +53,7 @@ def check(options: argparse.Namespace) -> None:
         ("draws", lambda draws: draws >= 20, "at least 20 draws"),
         ("seed", lambda seed: seed >= 0, "0 or more"),
         ("most_epochs", lambda epochs: epochs >= 1, "at least 1 epoch"),
-        ("flops", lambda flops: flops > 0, "FLOPs greater than 0"),
+        ("flops", lambda flops: 0 < flops < math.inf, "FLOPs greater than 0, and finite"),
         ("flops_per_second", lambda rate: rate > 0, "greater than 0"),
     ):
         value = getattr(options, name, None)

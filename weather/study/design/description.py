@@ -38,7 +38,7 @@ class Spacing(Section):
     """Smallest."""
     end: PositiveReal = Field(alias="to")
     """Largest."""
-    count: Annotated[Whole, Field(ge=2)]
+    count: Annotated[Whole, Field(ge=2, le=1000)]
     """How many, both ends included."""
 
     def values(self) -> list[float]:

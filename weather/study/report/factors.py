@@ -11,6 +11,7 @@ from weather.study.report.parts import Column, Drawing, Part, Sheet
 from weather.study.report.style import COLOURS, MARKERS, QUIET, new_figure, plain_ticks, styled
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 FACTOR, SCALE, SCALING = "label.factor", "label.scale", "label.scaling"
@@ -53,9 +54,11 @@ def _factor_part(material: Material, factor: str) -> Part:
         f"Loss, throughput, memory and MFU against the scale of '{factor}'; {what}. All else is as in the base config. "
         f"{len(rows)} of {planned} runs have finished."
     )
+    if len({row.text("validation_set") for row in rows}) > 1:
+        caption += " They are validated on different grids, channels or times, so that their losses do not compare."
     drawing = Drawing(
         f"factor_{factor}",
-        _figure(rows),
+        _figure(rows, factor),
         caption,
         f"Four panels over the scale of {factor}: validation loss, throughput, memory and MFU.",
         tuple(column.name for column in columns),
@@ -76,37 +79,63 @@ def _series(rows: list[Row]) -> dict[str, list[Row]]:
     return {kind: [row for row in rows if row.text(SCALING) in ("", kind)] for kind in kinds} or {"": rows}
 
 
+def _figure(rows: list[Row], factor: str) -> Figure:
+    scales = [[row.positive(SCALE) for row in each] for each in _series(rows).values()]
+    if all(None not in each and len({*each}) == len(each) for each in scales):
+        return _curves(rows)
+    return _dots(rows, factor)
+
+
 @styled
-def _figure(rows: list[Row]) -> Figure:
+def _curves(rows: list[Row]) -> Figure:
+    """Over the scale; strong and weak scaling side by side."""
     figure, axes = new_figure(1, 4, height=3.0, width=10.0)
     series = _series(rows)
-    ordered = all(None not in (scales := [r.positive(SCALE) for r in each]) and len({*scales}) == len(scales)
-                  for each in series.values())  # fmt: skip
-    places = {row.name: float(row.positive(SCALE) or 0.0) if ordered else float(at) for at, row in enumerate(rows)}
-    ticks = {places[row.name]: _label(row) for row in rows}
+    ticks = {float(row.positive(SCALE) or 0.0): _label(row) for row in rows}
     for panel, (axis, (column, label)) in enumerate(zip(axes[0], PANELS, strict=True)):
-        known = [
-            (kind, [(places[row.name], value) for row in each if (value := row.number(column)) is not None])
-            for kind, each in series.items()
-        ]
-        values = [y for _, points in known for _, y in points]
-        for number_, (kind, points) in enumerate(known):
+        drawn: list[float] = []
+        for kind, (name, each) in enumerate(series.items()):
+            points = [(row.positive(SCALE), value) for row in each if (value := row.number(column)) is not None]
             if points:
-                style = {"ls": ("-", "--")[number_ % 2] if ordered else "", "color": COLOURS[panel]}
-                axis.plot(*zip(*points, strict=True), MARKERS[panel + number_], label=kind, **style)
-        if not values:
-            axis.text(0.5, 0.5, "not measured", ha="center", va="center", color=QUIET, transform=axis.transAxes)
-        elif column in ("loss", "samples_per_second") and min(values) > 0:
+                style = {"ls": ("-", "--")[kind % 2], "color": COLOURS[panel]}
+                axis.plot(*zip(*points, strict=True), MARKERS[panel + kind], label=name, **style)
+                drawn += [value for _, value in points]
+        if not drawn:
+            _not_measured(axis)
+        elif column in ("loss", "samples_per_second") and min(drawn) > 0:
             axis.set_yscale("log")
             plain_ticks(axis)
         else:
-            axis.set_ylim(bottom=0)
-        if values and len(series) > 1:
+            axis.set_ylim(0, 1.1 * max(drawn) or 1.0)
+        if drawn and len(series) > 1:
             axis.legend()
-        if ordered:
-            axis.set_xscale("log")
-            axis.set_xlim(min(ticks) / 1.3, max(ticks) * 1.3)
-        axis.set_xticks(list(ticks), list(ticks.values()), rotation=0 if ordered else 45)
+        axis.set_xscale("log")
+        axis.set_xlim(min(ticks) / 1.3, max(ticks) * 1.3)
+        axis.set_xticks(list(ticks), list(ticks.values()))
         axis.minorticks_off()
         axis.set(xlabel="scale", title=label)
     return figure
+
+
+@styled
+def _dots(rows: list[Row], factor: str) -> Figure:
+    """A line a run, for kinds that have no order."""
+    figure, axes = new_figure(1, 4, height=1.2 + 0.26 * len(rows), width=10.0)
+    names = [row.name.removeprefix(f"{factor}-") for row in rows]
+    places = range(len(rows))
+    for panel, (axis, (column, label)) in enumerate(zip(axes[0], PANELS, strict=True)):
+        values = [row.number(column) for row in rows]
+        known = [(place, value) for place, value in zip(places, values, strict=True) if value is not None]
+        if known:
+            axis.plot([value for _, value in known], [place for place, _ in known], MARKERS[0], color=COLOURS[panel])
+            axis.locator_params(axis="x", nbins=3)
+        else:
+            _not_measured(axis)
+        axis.set_yticks(places, names if panel == 0 else [""] * len(rows))
+        axis.set_ylim(len(rows) - 0.5, -0.5)
+        axis.set(title=label)
+    return figure
+
+
+def _not_measured(axis: Axes) -> None:
+    axis.text(0.5, 0.5, "not measured", ha="center", va="center", color=QUIET, transform=axis.transAxes)

@@ -33,7 +33,7 @@ COLUMNS = (
 def prediction_part(material: Material) -> Part:
     """What was registered and scored, or the command that does; an edited prediction is not shown as one."""
     if not material.predictions:
-        command = material.command("predict", "--flops", "C", "--register")
+        command = material.command("next", "--flops", "C")
         return Part(
             ANCHOR, TITLE, missing="No prediction is registered; this stores one before its run:", command=command
         )

@@ -63,6 +63,7 @@ def write_report(
     *,
     command: str,
     flops: float | None = None,
+    most_epochs: float = 1.0,
     level: float = 0.9,
     draws: int = 400,
     seed: int = 0,
@@ -73,6 +74,7 @@ def write_report(
     Args:
         out: folder; files of an earlier report are replaced.
         command: that asked for it, for the provenance.
+        most_epochs: as in `read_table`.
         flops, level, draws, seed: of the fits, as in `analyse`.
         done: told how many of how many steps are done, of which the fits are shares.
 
@@ -86,7 +88,7 @@ def write_report(
     analysis, refused = None, ""
     if material.plan.kind == "budgets":
         options = {"flops": flops, "level": level, "draws": draws, "seed": seed}
-        analysis, refused = _analysis(material, options, lambda fits, of: done(1 + fits / of, STEPS))
+        analysis, refused = _analysis(material, most_epochs, options, lambda fits, of: done(1 + fits / of, STEPS))
     done(2, STEPS)
     parts = _parts(material, analysis, refused)
     parts.append(provenance_part(material, command, made))
@@ -103,12 +105,12 @@ def write_report(
 
 
 def _analysis(
-    material: Material, options: dict[str, Any], done: Callable[[int, int], None]
+    material: Material, most_epochs: float, options: dict[str, Any], done: Callable[[int, int], None]
 ) -> tuple[Analysis | None, str]:
     if not material.rows:
         return None, f"There is no {material.table.name} yet."
     try:
-        return analyse(read_table(material.table), **options, done=done), ""
+        return analyse(read_table(material.table, most_epochs=most_epochs), **options, done=done), ""
     except DataError as error:
         return None, str(error)
 

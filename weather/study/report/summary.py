@@ -97,7 +97,7 @@ def _predicts(material: Material, analysis: Analysis) -> list[str]:
         f"and {count(run.samples.estimate)} samples ({count(run.samples.low)} to {count(run.samples.high)}), and "
         f"foretells a loss of {number(run.loss.estimate)} ({between(run.loss, 4)}, {run.loss.level:.0%}).",
         "It counts as evidence if it is stored before that run: "
-        + material.command("predict", "--flops", f"{run.flops:.6g}", "--register"),
+        + material.command("next", "--flops", f"{run.flops:.6g}"),
     ]
 
 

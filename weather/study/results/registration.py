@@ -75,10 +75,13 @@ def register(
     path = folder / f"{name}.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with open(path, "x", encoding="utf-8") as file:
+        partial = path.with_name(path.name + ".partial")
+        with open(partial, "w", encoding="utf-8") as file:
             file.write(json.dumps(record, indent=1) + "\n")
             file.flush()
             os.fsync(file.fileno())
+        os.link(partial, path)  # whole or not at all, and never over one that stands
+        partial.unlink()
     except FileExistsError as error:
         raise ConfigError(
             "is registered already", where=path, rule="a prediction stands", fix="score it, or move it away"

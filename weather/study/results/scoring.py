@@ -65,6 +65,7 @@ def score_study(study: StudyFolder, ids: Sequence[str] = ()) -> list[Score]:
     paths = [folder / f"{name}.json" for name in ids]
     paths = paths or sorted(path for path in folder.glob("*.json") if not path.name.endswith(SCORE_SUFFIX))
     if not paths:
+        study.read_plan()  # where there is no study, it says so
         raise DataError(
             "no prediction is registered",
             where=folder,

@@ -189,6 +189,7 @@ def _columns(path: Path, there: list[str], parameters: str) -> dict[str, str]:
                 f"has no column for {key}{did_you_mean(wanted[key][0], there)}",
                 where=path,
                 rule=f"one of {', '.join(wanted[key])}; it has {', '.join(there)}",
+                fix="separate columns by commas" if len(there) == 1 else "",
             )
     if "flops" not in found and "samples" not in found:
         raise DataError(
