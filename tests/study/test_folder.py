@@ -115,3 +115,18 @@ def test_a_plan_that_was_edited_wrongly_is_a_line(folder: StudyFolder, was: str,
     path.write_text(path.read_text().replace(was, now))
     with pytest.raises(DataError, match=f"is no plan .*{said}"):
         folder.read_plan()
+
+
+def test_what_is_lost_of_a_plan_is_named_with_the_way_out(folder: StudyFolder) -> None:
+    folder.write_plan(plan(folder, planned(folder, "a")))
+    folder.config_file("a").unlink()
+    with pytest.raises(
+        DataError, match=r"plan.json: run 'a' is planned, and its config a.yaml is missing; move it away"
+    ):
+        folder.read_plan()
+    (folder.path / "plan.json").write_text('{"name": "one", "runs"')
+    with pytest.raises(DataError, match="cannot be read .*; move it away and plan again"):
+        folder.write_plan(plan(folder, planned(folder, "a")))
+    (folder.path / "plan.json").unlink()
+    folder.write_plan(plan(folder, planned(folder, "a")))
+    assert folder.read_plan().run("a").name == "a"

@@ -23,6 +23,7 @@ from weather.study.writing import write_whole
 
 EXPERIMENTS = Path("experiments")
 PLAN_FILE = "plan.json"
+REPLAN = "move it away and plan again; what is trained stays"
 COST, ROLE = TypeAdapter(RunCost), TypeAdapter(Role)  # a plan may have been edited
 #: What may change in a run that has begun: it decides neither what is learned nor where the run ends.
 FREE_KEYS = (
@@ -108,13 +109,13 @@ class StudyFolder:
                 fix=_studies_beside(self.path) or "plan one first: python -m weather.scaling plan STUDY.yaml",
             ) from error
         except (OSError, ValueError) as error:
-            raise DataError(f"cannot be read ({error})", where=path) from error
+            raise DataError(f"cannot be read ({error})", where=path, fix=REPLAN) from error
         try:
             runs = tuple(
                 PlannedRun(
                     **{
                         **run,
-                        "config": load_config(self.config_file(run["name"]), run["name"]),
+                        "config": self._config(run["name"]),
                         "cost": COST.validate_python(run["cost"]),
                         "role": ROLE.validate_python(run["role"]),
                         "flags": tuple(run["flags"]),
@@ -136,9 +137,19 @@ class StudyFolder:
         except ValidationError as error:
             wrong = error.errors()[0]
             key = ".".join(str(part) for part in wrong["loc"]) or "role"
-            raise DataError(f"is no plan ({key}: {wrong['msg']})", where=path, fix="plan again") from error
+            raise DataError(f"is no plan ({key}: {wrong['msg']})", where=path, fix=REPLAN) from error
         except (KeyError, TypeError) as error:
-            raise DataError(f"is no plan ({type(error).__name__}: {error})", where=path, fix="plan again") from error
+            raise DataError(f"is no plan ({type(error).__name__}: {error})", where=path, fix=REPLAN) from error
+
+    def _config(self, name: str) -> ConfigWrapper:
+        path = self.config_file(name)
+        if not path.exists():
+            raise DataError(
+                f"run '{name}' is planned, and its config {path.name} is missing",
+                where=self.path / PLAN_FILE,
+                fix=REPLAN,
+            )
+        return load_config(path, name)
 
     def _refuse_changes(self, plan: StudyPlan) -> None:
         if not (self.path / PLAN_FILE).exists():

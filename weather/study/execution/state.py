@@ -211,7 +211,10 @@ def _what_is_missing(run: PlannedRun, trunk: RunState | None) -> str:
     if trunk.state == "failed":
         return f"its trunk '{trunk.name}' failed: {trunk.reason}"
     if trunk.state == "finished":
-        return f"its trunk '{trunk.name}' has finished, but {Path(start).name} is not there"
+        return (
+            f"its trunk '{trunk.name}' has finished, but {Path(start).name} is not there; to train the trunk again, "
+            "move its folders in runs/ and checkpoints/ away"
+        )
     return f"for step {run.first_step} of '{trunk.name}'"
 
 
