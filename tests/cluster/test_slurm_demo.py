@@ -14,7 +14,7 @@ from tests.distributed.runs import REPOSITORY
 from weather.study.execution.records import read_attempts
 from weather.study.folder import StudyFolder
 
-pytestmark = [pytest.mark.slow, pytest.mark.cluster]
+pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.timeout(900)]
 OPTIONS = ("--executor", "slurm", "--device", "cpu", "--max_jobs", "2", "--sbatch=--time=30", "--poll_seconds", "0.5")
 
 
@@ -27,7 +27,7 @@ def test_a_whole_study_through_slurm(cluster: Cluster) -> None:
         env={**cluster.environment, "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=800,
         check=False,
     )
     assert done.returncode in (0, 3), done.stdout + done.stderr
