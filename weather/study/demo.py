@@ -12,9 +12,8 @@ from weather.data.synthetic import create_test_data
 from weather.data.synthetic_progress import simulation_bar
 from weather.errors import EXIT_COMPLETE
 from weather.study.design.description import StudyDescription
-from weather.study.design.next_run import with_next_runs
-from weather.study.design.plan import plan_study
 from weather.study.design.plan_text import plan_lines
+from weather.study.design.planning import make_plan, write_plan
 from weather.study.design.study_file import read_description
 from weather.study.execution.conductor import conduct
 from weather.study.execution.contract import Executor
@@ -100,10 +99,8 @@ def run_demo(
         create_test_data(archive, **ARCHIVE, train_years=demo.train_years, progress=progress)
 
     folder = StudyFolder(experiments / description.name)
-    plan = plan_study(description, folder)
-    if (folder.path / PLAN_FILE).exists():
-        plan = with_next_runs(plan, folder.read_plan())
-    folder.write_plan(plan)
+    plan = make_plan(description, folder)
+    write_plan(plan, folder)
     say(f"== plan: {folder.path / PLAN_FILE}")
     for line in plan_lines(plan, ""):
         say(line)

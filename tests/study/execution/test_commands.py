@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
+from tests.archives import WrittenArchive
+from tests.study.design.studies import study as describe
 from tests.study.execution.small_study import SmallStudy
 from weather.errors import ConfigError, WeatherError
 from weather.scaling import parser
 from weather.study.execution.conductor import commands
 from weather.study.execution.options import add_execution_options, executor_from
+from weather.study.execution.state import observe
+from weather.study.folder import StudyFolder
 
 
 @pytest.fixture
@@ -84,3 +90,18 @@ def test_status_prints_and_writes(
     asked = parser().parse_args(["status", "smal"])
     with pytest.raises(WeatherError, match="there are: small"):
         asked.command(asked)
+
+
+def test_a_description_is_planned_and_trained(
+    make_archive: Callable[..., WrittenArchive], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    family = {"head_dim": 4, "width_per_layer": 8, "fewest_layers": 1, "widths": [8]}
+    described = describe(make_archive(grid=(8, 16)), independent=True, family=family, budgets=[4e7])
+    Path("one.yaml").write_text(yaml.safe_dump(described))
+    arguments = parser().parse_args(["start", "one.yaml", "--device", "cpu"])
+    assert arguments.command(arguments) == 0
+    folder = StudyFolder(tmp_path / "experiments" / "one")
+    assert [state.state for state in observe(folder, folder.read_plan()).values()] == ["finished"]
+    with pytest.raises(ConfigError, match="--dry-run of one.yaml, which is not planned yet"):
+        arguments.command(parser().parse_args(["start", "one.yaml", "--dry-run"]))

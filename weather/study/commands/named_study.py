@@ -12,9 +12,13 @@ if TYPE_CHECKING:
 STUDY_HELP = "name of a folder in experiments/, or its path"
 
 
-def add_study_argument(parser: argparse.ArgumentParser) -> None:
-    """Add STUDY, for `study_named`."""
-    parser.add_argument("study", metavar="STUDY", help=STUDY_HELP)
+def add_study_argument(parser: argparse.ArgumentParser, *, more: str = "") -> None:
+    """Add STUDY, for `study_named`.
+
+    Args:
+        more: what else may be given.
+    """
+    parser.add_argument("study", metavar="STUDY", help=STUDY_HELP + more)
 
 
 def study_named(text: str) -> StudyFolder:

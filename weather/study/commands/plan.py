@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from weather.errors import ConfigError
 from weather.study.commands.answer import add_json, tell
 from weather.study.commands.table_options import check
 
@@ -55,38 +54,23 @@ def run(options: argparse.Namespace) -> int:
     """
     check(options)
     rate = options.flops_per_second
-    from weather.study.design.next_run import with_next_runs
-    from weather.study.design.plan import plan_study
-    from weather.study.design.plan_text import plan_csv, plan_json, plan_lines
-    from weather.study.design.probe import probe_plan, probe_source, read_probe, with_probe, with_rate
+    from weather.study.design.plan_text import plan_json, plan_lines
+    from weather.study.design.planning import make_plan, write_plan
+    from weather.study.design.probe import probe_plan, probe_source, read_probe, with_rate
     from weather.study.design.study_file import read_description
-    from weather.study.folder import EXPERIMENTS, PLAN_FILE, StudyFolder
-    from weather.study.writing import write_whole
+    from weather.study.folder import EXPERIMENTS, StudyFolder
 
     description = read_description(options.study)
     folder = StudyFolder((options.experiments or EXPERIMENTS) / description.name)
-    plan = plan_study(description, folder)
-    if (folder.path / PLAN_FILE).exists():
-        plan = with_next_runs(plan, folder.read_plan())
-    if not plan.runs:
-        first = plan.impossible[0] if plan.impossible else None
-        raise ConfigError(
-            "no run of the study is possible",
-            where=options.study,
-            rule=f"{first.name}: {first.reason}" if first else "family.within leaves no size for any budget",
-            fix=first.nearest if first else "widen family.within, or add sizes",
-        )
+    plan = make_plan(description, folder)
     if rate is not None:
         plan = with_rate(plan, lambda _: rate)
     elif options.probe:
         plan = probe_plan(plan, folder.path, device=options.device)
-    else:
-        plan = with_probe(plan, read_probe(folder.path))
     source = f"at {rate:.4g} FLOP/s a device" if rate is not None else probe_source(read_probe(folder.path))
     lines = list(plan_lines(plan, source))
     if not options.no_write:
-        folder.write_plan(plan)
-        write_whole(folder.path / "plan.csv", plan_csv(plan))
+        write_plan(plan, folder)
         lines.append(f"written to {folder.path}; start it: python -m weather.scaling start {folder.path}")
     tell(lines, plan_json(plan), options.json)
     return 0
