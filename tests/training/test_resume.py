@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from weather.runtime.run_folder import METRICS_FILE, json_line
 from weather.training.budget import RunLength
 from weather.training.checkpoint import MARKER, STATE_FILE, Checkpoint, Progress
 from weather.training.checkpoint_store import CheckpointStore
+from weather.training.preparation import changed_identity, changed_keys
 from weather.training.resume import already_ended, find_resume_point
 
 
@@ -281,3 +283,10 @@ def test_a_branch_does_not_start_over_either(tmp_path: Path) -> None:
 def test_a_branch_without_its_trunk_does_not_begin(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"trunk.checkpoint_step_6: not a complete checkpoint"):
         resumed_step(tmp_path / "branch", training__branch_from=str(tmp_path / "trunk" / "checkpoint_step_6"))
+
+
+def test_a_key_that_is_newer_than_the_checkpoint_had_its_default(tmp_path: Path) -> None:
+    old = json.loads((save(tmp_path, 10) / STATE_FILE).read_text())["config"]
+    del old["data"]["coarsen"]
+    assert changed_keys(old, config()) == {}
+    assert changed_identity(old, config(data__coarsen=2)) == {"data.coarsen": (1, 2)}

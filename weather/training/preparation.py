@@ -205,11 +205,14 @@ def changed_identity(old: dict[str, Any], new: ConfigWrapper) -> dict[str, tuple
 
 
 def changed_keys(old: dict[str, Any], new: ConfigWrapper) -> dict[str, tuple[Any, Any]]:
-    """Every key that differs between a checkpoint's config and this one: {section.key: (old, new)}."""
-    changed = {}
+    """Every key that differs between a checkpoint's config and this one: {section.key: (old, new)}.
+
+    A key that the checkpoint's code did not know yet had the effect of its default.
+    """
+    changed, defaults = {}, ConfigWrapper({}).to_dict()
     for section, values in new.to_dict().items():
         for key, value in values.items():
-            before = old.get(section, {}).get(key)
+            before = old.get(section, {}).get(key, defaults[section][key])
             if before != value:
                 changed[f"{section}.{key}"] = (before, value)
     return changed
