@@ -27,6 +27,16 @@ if [ $# -gt 0 ] || { [ ${#selection[@]} -gt 0 ] && [ -z "$fast" ]; }; then
 else # all of them: first, two at a time, what needs no more than a core
   failed=0
   "$python" -m pytest -m "${fast}side_by_side" --numprocesses 2 || failed=$?
-  "$python" -m pytest -m "${fast}not side_by_side" || failed=$?
+  # Jobs of a SLURM and of several hosts mostly wait, for daemons and walltimes: the rest runs meanwhile.
+  # Job control, because a background process would otherwise ignore SIGINT, and so would all that the tests start.
+  cluster_log=$(mktemp)
+  set -m
+  "$python" -m pytest -m "${fast}cluster" > "$cluster_log" 2>&1 < /dev/null &
+  cluster=$!
+  set +m
+  trap 'kill -INT -- "-$cluster"; wait "$cluster"; exit 130' INT TERM
+  "$python" -m pytest -m "${fast}not side_by_side and not cluster" || failed=$?
+  wait "$cluster" || { status=$? && [ "$status" = 5 ] || failed=$status; } # 5: --fast leaves out all of them
+  cat "$cluster_log" && rm "$cluster_log"
   exit "$failed"
 fi
