@@ -22,7 +22,7 @@ from weather.runtime.run_folder import read_config
 from weather.training.checkpoint import Checkpoint
 from weather.training.preparation import resolve_model
 from weather.training.restore import Forecaster, choose_checkpoint, restore, verified
-from weather.verification.climatology import Climatology, fit_climatology
+from weather.verification.climatology import Climatology, make_climatology
 from weather.verification.leads import ModelStep, choose_initial_times, initial_samples
 from weather.verification.plots import draw_maps
 from weather.verification.progress import verification_bar
@@ -64,6 +64,7 @@ def evaluate(
     baselines: Sequence[str] = BASELINES,
     regions: Sequence[str] | None = None,
     spectra: bool = True,
+    climatology: str = "auto",
     replicates: int = REPLICATES,
     init_every: float | None = None,
     most: int | None = None,
@@ -74,6 +75,7 @@ def evaluate(
     Args:
         leads: hours, multiples of the model's own lead; None: that one.
         baselines, regions, spectra, replicates: see `verify`.
+        climatology: see `make_climatology`.
         init_every, most: which initial times, see `choose_initial_times`.
         climatologies: of runs that were evaluated before, to be shared where archive and channels are the same.
 
@@ -109,9 +111,11 @@ def evaluate(
     steps = model.steps(leads or [model.hours])
     samples = choose_initial_times(initial_samples(archive.splits[split], model, steps[-1]), init_every, most)
     known = {} if climatologies is None else climatologies
-    of_what = (archive.data_dir.absolute(), archive.channel_indices[:channels], archive.grid)
+    of_what = (archive.data_dir.absolute(), archive.channel_indices[:channels], archive.grid, climatology)
     if of_what not in known:
-        known[of_what] = fit_climatology(archive, ranks=ranks, channels=channels)
+        known[of_what] = make_climatology(
+            archive, climatology, ranks=ranks, channels=channels, report=print if ranks.first else lambda line: None
+        )
     with verification_bar(ranks) as progress:
         scores = verify(
             forecaster,
