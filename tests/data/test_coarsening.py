@@ -20,7 +20,7 @@ from weather.data.loader import BatchLoader, Samples, check_finite
 from weather.data.year_file import Header, default_latitude, default_longitude
 from weather.errors import ConfigError, DataError
 from weather.training.preparation import changed_identity, prepare
-from weather.verification.climatology import make_climatology
+from weather.verification.climatology import fit_climatology
 from weather.verification.metrics import area_weights
 
 MakeArchive = Callable[..., WrittenArchive]
@@ -184,7 +184,7 @@ def test_a_run_is_coarse_everywhere(make_archive: MakeArchive) -> None:
     assert prepared.config.model.img_size == (4, 8)
     assert prepared.cost.tokens == 8
     assert prepared.training.split.grid == prepared.validation.split.grid == (4, 8)
-    climatology = make_climatology(prepared.archive).at(None, 1)[0]
+    climatology = fit_climatology(prepared.archive).at(None, 1)[0]
     expected = np.empty((3, 4, 8), np.float32)
     prepared.training.split.coarsening.apply(written.states().mean(axis=0), expected)  # type: ignore[union-attr]
     np.testing.assert_allclose(climatology, expected, rtol=1e-4, atol=1e-4)

@@ -13,7 +13,7 @@ from tests.archives import WrittenArchive, write_archive
 from weather.data.archive import Archive, open_archive
 from weather.errors import ConfigError
 from weather.runtime.ranks import Ranks
-from weather.verification.climatology import make_climatology
+from weather.verification.climatology import fit_climatology
 from weather.verification.leads import ModelStep, initial_samples, parse_leads
 from weather.verification.metrics import area_weights
 from weather.verification.rollout import Forecast
@@ -44,7 +44,7 @@ def roll_out(
         forecast,
         archive,
         initial_samples(archive.splits["test"], knows, steps[-1]),
-        make_climatology(archive),
+        fit_climatology(archive),
         steps=steps,
         device=torch.device("cpu"),
         ranks=Ranks(),

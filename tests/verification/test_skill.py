@@ -12,7 +12,7 @@ from tests.archives import write_archive
 from weather.data.archive import open_archive
 from weather.data.loader import Samples
 from weather.runtime.ranks import Ranks
-from weather.verification.climatology import make_climatology
+from weather.verification.climatology import fit_climatology
 from weather.verification.metrics import area_weights
 from weather.verification.plots import draw_maps
 from weather.verification.rollout import Forecast
@@ -28,7 +28,7 @@ def score(tmp_path: Path, forecast: Forecast, *, dt: int = 1, batch_size: int = 
         forecast,
         archive,
         samples,
-        make_climatology(archive),
+        fit_climatology(archive),
         device=torch.device("cpu"),
         ranks=Ranks(),
         batch_size=batch_size,

@@ -9,7 +9,7 @@ import numpy as np
 
 from tests.archives import WrittenArchive, write_archive
 from weather.data.archive import Archive, open_archive
-from weather.verification.climatology import make_climatology
+from weather.verification.climatology import fit_climatology
 from weather.verification.window_file import WindowClimatology
 
 START = np.datetime64("2000-01-01T00", "s")
@@ -61,7 +61,7 @@ def test_it_is_weatherbenchs(tmp_path: Path) -> None:
     """A leap year and two others, every 12 hours; at the ends of the year, on a leap day, and on day 366."""
     written = write_years(tmp_path, [hours_of(year) for year in (2003, 2004, 2005)])
     archive = opened(written)
-    climatology = make_climatology(archive)
+    climatology = fit_climatology(archive)
     assert isinstance(climatology, WindowClimatology)
     assert climatology.describe() == (
         "mean by day of year and hour of day (00, 12 UTC), window of 61 days, of 2192 training states"

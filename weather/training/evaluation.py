@@ -22,7 +22,7 @@ from weather.runtime.run_folder import read_config
 from weather.training.checkpoint import Checkpoint
 from weather.training.preparation import resolve_model
 from weather.training.restore import Forecaster, choose_checkpoint, restore, verified
-from weather.verification.climatology import Climatology, make_climatology
+from weather.verification.climatology import Climatology, fit_climatology
 from weather.verification.leads import ModelStep, choose_initial_times, initial_samples
 from weather.verification.plots import draw_maps
 from weather.verification.progress import verification_bar
@@ -75,7 +75,7 @@ def evaluate(
     Args:
         leads: hours, multiples of the model's own lead; None: that one.
         baselines, regions, spectra, replicates: see `verify`.
-        climatology: see `make_climatology`.
+        climatology: see `fit_climatology`.
         init_every, most: which initial times, see `choose_initial_times`.
         climatologies: of runs that were evaluated before, to be shared where archive and channels are the same.
 
@@ -113,7 +113,7 @@ def evaluate(
     known = {} if climatologies is None else climatologies
     of_what = (archive.data_dir.absolute(), archive.channel_indices[:channels], archive.grid, climatology)
     if of_what not in known:
-        known[of_what] = make_climatology(
+        known[of_what] = fit_climatology(
             archive, climatology, ranks=ranks, channels=channels, report=print if ranks.first else lambda line: None
         )
     with verification_bar(ranks) as progress:

@@ -50,7 +50,7 @@ class Climatology(Protocol):
         ...
 
 
-def make_climatology(
+def fit_climatology(
     archive: Archive,
     kind: str = "auto",
     *,
