@@ -83,7 +83,7 @@ def fit_climatology(
             + (": the archive has no time stamps" if split.time is None else f": {split.states} training states"),
             where=archive.data_dir / "train",
             rule=f"each day of the year and hour needs {FEWEST_STATES} training states within "
-            f"{WIDER[-1]} days of it, of any year",
+            f"{WIDER} days of it, of any year",
             fix="choose --climatology auto or harmonic",
         )
     return fit_harmonics(archive, ranks=ranks, channels=channels)
