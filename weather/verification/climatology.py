@@ -19,8 +19,6 @@ from weather.verification.progress import verification_bar
 from weather.verification.window import FEWEST_STATES, WIDER, plan_window
 from weather.verification.window_file import window_climatology
 
-KINDS = ("auto", "window", "harmonic")
-
 
 class ClimatologyFields(Protocol):
     """A climatology opened on a device; to be closed."""
