@@ -12,6 +12,7 @@ import argparse
 from pathlib import Path
 
 from weather.errors import command_line
+from weather.verification.options import add_verification_options, verification_settings
 
 
 def parser() -> argparse.ArgumentParser:
@@ -23,16 +24,11 @@ def parser() -> argparse.ArgumentParser:
         "on two ranks: torchrun --nproc-per-node 2 -m -- weather.evaluate --run runs/local",
         allow_abbrev=False,
     )
+    add_verification_options(arguments)
     add = arguments.add_argument
     add("--run", required=True, type=Path, metavar="DIR", help="folder of the run, such as runs/local")
     add("--checkpoint", default="best", metavar="WHICH", help="best, last, or a path (default: %(default)s)")
     add("--split", default="test", choices=("train", "valid", "test"), help="what to verify on (default: %(default)s)")
-    add(
-        "--leads",
-        metavar="LEADS",
-        help="hours or days, multiples of the model's own lead, such as 6h,1d,3d; all are verified from the initial "
-        "times that have truth at the longest (default: the model's own)",
-    )
     add("--data_dir", metavar="DIR", help="another archive with the same grid and channels")
     add("--device", default="auto", metavar="D", help="auto, cuda, rocm, mps or cpu (default: %(default)s)")
     add("--precision", metavar="P", help="auto, bf16, fp16 or fp32 (default: the run's)")
@@ -49,7 +45,6 @@ def main() -> int:
     from weather.runtime.collectives import stop_process_group
     from weather.training.evaluation import draw_example, evaluate
     from weather.training.scorecard import print_scorecard, write_scores
-    from weather.verification.leads import parse_leads
 
     evaluation = evaluate(
         options.run,
@@ -59,7 +54,7 @@ def main() -> int:
         device=options.device,
         precision=options.precision,
         batch_size=options.batch_size,
-        leads=None if options.leads is None else parse_leads(options.leads),
+        **verification_settings(options),
     )
     stop_process_group()
     if not evaluation.first_rank:
