@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
         help="add noise to the initial state of all members but the first, with so many standard deviations; "
         "it is no optimal perturbation (default: none)")  # fmt: skip
     add("--perturbation_scale", default="state", choices=("state", "difference"),
-        help="standard deviations of a channel's states, or of its change within a forecast (default: state)")  # fmt: skip
+        help="deviations of a channel's states, or of its change within one forecast (default: state)")  # fmt: skip
     add("--length_km", type=float, default=1000.0, metavar="KM",
         help="correlation length of the noise, 0: white (default: %(default)s)")  # fmt: skip
     add("--seed", type=int, default=0, metavar="N", help="of the noise (default: %(default)s)")

@@ -25,6 +25,7 @@ class ForecastStates:
         forecast, truth: [batch, output channel, lat, lon].
         initial: the last input state, same shape.
         states: [batch] numbers of the true states, on the host.
+        positions: [batch] of the initial times among the samples.
     """
 
     steps: int
@@ -32,6 +33,7 @@ class ForecastStates:
     truth: torch.Tensor
     initial: torch.Tensor
     states: np.ndarray
+    positions: np.ndarray
 
 
 class Rollout:
@@ -100,9 +102,19 @@ class Rollout:
             for step, scores in enumerate(row, start=1):
                 if step in self.steps:
                     truth = next(truths)
-                    yield ForecastStates(
-                        step, self.normalizer.restore(scores), truth.fields[:, 0], initial, truth.positions
-                    )
+            newest = np.empty(0) if time is None else time[:, -1]
+            row = forecasts_in_a_row(
+                self.forecast,
+                states,
+                time,
+                steps=self.steps[-1],
+                reached=lambda step, newest=newest: newest + step * self.step_time,  # type: ignore[misc]
+            )
+            for step, scores in enumerate(row, start=1):
+                if step in self.steps:
+                    truth = next(truths)
+                    forecast = self.normalizer.restore(scores)
+                    yield ForecastStates(step, forecast, truth.fields[:, 0], initial, truth.positions, batch.positions)
 
     def close(self) -> None:
         """Stop the readers and close the files."""
