@@ -102,17 +102,6 @@ class Rollout:
             for step, scores in enumerate(row, start=1):
                 if step in self.steps:
                     truth = next(truths)
-            newest = np.empty(0) if time is None else time[:, -1]
-            row = forecasts_in_a_row(
-                self.forecast,
-                states,
-                time,
-                steps=self.steps[-1],
-                reached=lambda step, newest=newest: newest + step * self.step_time,  # type: ignore[misc]
-            )
-            for step, scores in enumerate(row, start=1):
-                if step in self.steps:
-                    truth = next(truths)
                     forecast = self.normalizer.restore(scores)
                     yield ForecastStates(step, forecast, truth.fields[:, 0], initial, truth.positions, batch.positions)
 
