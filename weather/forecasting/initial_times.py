@@ -125,8 +125,8 @@ def _refuse(archive: Archive, splits: Sequence[Split], absent: list[np.datetime6
     nearest = every[np.argmin(np.abs(every - absent[0]))]
     named = ", ".join(map(str, absent[:FEW])) + (", ..." if len(absent) > FEW else "")
     raise ConfigError(
-        f"{len(absent)} of {asked} initial times: {named}",
-        where=f"--init, {archive.data_dir}",
-        rule=f"the archive has {len(every)} states from {every[0]} to {every[-1]}, but not these",
+        f"--init: {len(absent)} of {asked} initial time(s) are not in the archive: {named}",
+        where=archive.data_dir,
+        rule=f"it has {len(every)} states from {every[0]} to {every[-1]}",
         fix=f"nearest to {absent[0]}: {nearest}",
     )

@@ -52,6 +52,8 @@ class Output:
         if there and not overwrite:
             different = _differences(file_attributes(self.path).get(REQUEST), self.request)
             if not different:
+                if not self.inner.exists():  # killed when all was done but this
+                    _remove(self.partial)
                 return None
             raise self._refusal(self.path, "is the output of another command", different)
         if begun is not None and begun != self.request and not overwrite:
@@ -65,6 +67,8 @@ class Output:
 
     def _begun(self) -> dict[str, Any] | None:
         """What an unfinished file was asked for; None where there is none, or one without its structure yet."""
+        if not self.inner.exists():
+            return None
         try:
             found: dict[str, Any] = json.loads(self.asked_file.read_text(encoding="utf-8"))
             return found

@@ -88,7 +88,8 @@ def _produce_share(task: Task, output: Output, numbers: list[int], *, show: bool
 
 def _forecasts(task: Task, group: list[int]) -> Iterator[torch.Tensor]:
     device = task.ensemble[0].model.forecaster.device.torch_device
-    fields, times = read_states(task.archive, [task.initial_states[number] for number in group], task)
+    length = task.ensemble[0].model.step.sequence_length
+    fields, times = read_states(task.archive, [task.initial_states[number] for number in group], length)
     return go_forward(
         task.ensemble,
         task.noise,
@@ -101,13 +102,12 @@ def _forecasts(task: Task, group: list[int]) -> Iterator[torch.Tensor]:
     )
 
 
-def read_states(archive: Archive, initial: Sequence[InitialState], task: Task) -> tuple[np.ndarray, np.ndarray]:
-    """Fields [initial, time, channel, lat, lon] and times [initial, time] that forecasts begin with.
+def read_states(archive: Archive, initial: Sequence[InitialState], length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Fields [initial, time, channel, lat, lon] and times [initial, time] that forecasts begin with: `length` of each.
 
     Raises:
         DataError: a value is not finite.
     """
-    length = task.ensemble[0].model.step.sequence_length
     fields = np.empty((len(initial), length, len(archive.channels), *archive.grid), np.float32)
     times = np.empty((len(initial), length), "datetime64[s]")
     for row, state in enumerate(initial):

@@ -106,7 +106,7 @@ class Request:
         count = int(leads[0] / every + 1e-6)
         if not count:
             raise ConfigError(f"--every {self.every} is longer than --leads {self.leads}")
-        return [every * number for number in range(1, count)] + [leads[0]]
+        return [every * number for number in range(1, count + 1)]
 
     def _identity(self, task: Task, times: np.ndarray, leads: np.ndarray) -> dict[str, Any]:
         noise: dict[str, Any] | None = None

@@ -81,15 +81,13 @@ def variables_of(channels: Sequence[str], units: Sequence[str]) -> tuple[Variabl
     for (short, has_level, unit), members in groups.items():
         name = ALIASES[short][0] if short in ALIASES and ALIASES[short] else short
         ordered = sorted(members, key=lambda index: read[index].level or 0.0)
-        pieces = [ordered]
-        if any(variable.name == name for variable in made):  # on other levels, in other units
-            pieces, has_level = [[index] for index in ordered], False
-        for piece in pieces:
+        apart = any(variable.name == name for variable in made)  # the same quantity in other units
+        for piece in [[index] for index in ordered] if apart else [ordered]:
             made.append(
                 Variable(
-                    name=channels[piece[0]] if pieces != [ordered] else name,
+                    name=channels[piece[0]] if apart else name,
                     channels=tuple(piece),
-                    levels=tuple(float(read[i].level or 0.0) for i in piece) if has_level else (),
+                    levels=tuple(float(read[i].level or 0.0) for i in piece) if has_level and not apart else (),
                     units=unit,
                     standard_name=CF_NAMES.get(short, ""),
                     short_names=tuple(channels[i] for i in piece),

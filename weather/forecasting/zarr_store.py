@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ def create_zarr(path: Path, layout: Layout, zarr_format: int) -> None:
         made[...] = each.values
     for variable in layout.data_variables():
         _create(root, zarr_format, variable, variable.shape, _chunks(variable), np.dtype("<f4"), np.float32(np.nan))
-    if zarr_format == 2:  # version 3 has no agreed form of it
-        zarr.consolidate_metadata(path, zarr_format=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # version 3 has no agreed form of it, but xarray reads this one
+        zarr.consolidate_metadata(path, zarr_format=zarr_format)
 
 
 def _create(
