@@ -20,7 +20,8 @@ CHANNELS = ("t2m", "z500", "z850", "t850", "phi_s4")
 CONFIG = """
 tiny:
   model: {embed_dim: 16, num_layers: 1, num_heads: 2, patch_size: 4, predict: tendency, sequence_length: 2}
-  training: {batch_size: 4, max_steps: 3, warmup_steps: 1, learning_rate: 3.0e-3, save_every_steps: 1, max_checkpoints: 0}
+  training: {batch_size: 4, max_steps: 3, warmup_steps: 1, learning_rate: 3.0e-3, save_every_steps: 1,
+             max_checkpoints: 0}
 """
 FIRST = "2020-01-01T12"  # of the test split, whose 24 states begin twelve hours earlier
 

@@ -47,7 +47,7 @@ def test_scores_are_those_of_the_file_and_the_truth(command: Command, in_folder:
         below = (members < observed[:, None]).sum(axis=1)
         histogram = [((below == rank) * weights).mean() for rank in range(4)]
         np.testing.assert_allclose(scores["rank_histogram"], histogram, rtol=1e-6)
-    rows = list(csv.DictReader(Path("forecast_ensemble.csv").open()))
+    rows = list(csv.DictReader(Path("forecast_ensemble.csv").read_text().splitlines()))
     (row,) = [row for row in rows if (row["channel"], row["lead_hours"]) == ("z850", "24")]
     assert float(row["fair_crps"]) == scores["fair_crps"] and row["forecasts"] == "1"
     assert Path("forecast_ensemble.png").read_bytes().startswith(b"\x89PNG")

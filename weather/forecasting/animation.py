@@ -90,13 +90,13 @@ def _write_frames(scene: Scene, index: int, truth: Truth, writer: Any, path: Pat
     low, high = _colour_range(scene, index, truth, valid)
     unit = scene.archive.channel_units[index]
     panels = 2 if beside else 1
-    figure, axes = plt.subplots(1, panels, figsize=(6.4 * panels, 3.9), squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(1, panels, figsize=(5.6 * panels + 1, 3.9), squeeze=False, layout="constrained")
     east, north = layout.longitude, layout.latitude
     meshes = []
     for axis, name in zip(axes[0], ("forecast", "truth"), strict=False):
         empty = np.full(layout.grid, np.nan)
+        axis.set_facecolor("lightgrey")  # what shows where a value is not finite
         mesh = axis.pcolormesh(east, north, empty, shading="nearest", vmin=low, vmax=high, cmap="viridis")
-        mesh.cmap.set_bad("lightgrey")
         axis.set_title(name, fontsize=10)
         axis.set_xlabel("longitude [degrees east]")
         meshes.append(mesh)
