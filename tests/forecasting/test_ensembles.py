@@ -1,0 +1,92 @@
+"""Ensembles: who their members are, and scores of a forecast file against scores computed from it by hand."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.forecasting.conftest import Trained
+from weather.verification.metrics import area_weights
+
+xarray = pytest.importorskip("xarray")
+Command = Callable[..., bool]
+INITS = "2020-01-01T12,2020-01-06T00"  # 17 and 3 states before the end of the archive
+WORDS = ("--leads", "6h,1d", "--members", "3", "--perturbation", "0.5")
+
+
+def test_scores_are_those_of_the_file_and_the_truth(command: Command, in_folder: Trained) -> None:
+    assert command(*WORDS, "--verify", init=INITS)
+    data = xarray.open_dataset("forecast.nc")
+    assert data["2m_temperature"].dims == ("time", "number", "prediction_timedelta", "latitude", "longitude")
+    assert data.number.values.tolist() == [0, 1, 2] and data.number.standard_name == "realization"
+    written = json.loads(Path("forecast_ensemble.json").read_text())
+    assert written["members"] == 3 and list(written["channels"]) == ["t2m", "z500", "z850", "t850", "phi_s4"]
+    weights = area_weights(data.latitude.values)[:, None]
+    truth = in_folder.archive.states("test").astype(np.float64)
+    # The second forecast has truth for its first lead only.
+    for lead, hours, reached in ((0, "6", {0: 3, 1: 21}), (1, "24", {0: 6})):
+        members = np.stack([data["geopotential"].sel(level=850).values[i, :, lead] for i in reached]).astype(float)
+        observed = np.stack([truth[state, 2] for state in reached.values()])
+        scores = written["channels"]["z850"]["leads"][hours]
+        assert scores["forecasts"] == len(reached)
+        mean = members.mean(axis=1)
+        rmse = np.sqrt((((mean - observed) ** 2) * weights).mean())
+        spread = np.sqrt((members.var(axis=1, ddof=1) * weights).mean())
+        pairs = np.abs(members[:, :, None] - members[:, None]).sum(axis=(1, 2))
+        distance = np.abs(members - observed[:, None]).mean(axis=1)
+        assert scores["rmse"] == pytest.approx(rmse, rel=1e-6)
+        assert scores["spread"] == pytest.approx(spread, rel=1e-6)
+        assert scores["spread_skill_ratio"] == pytest.approx(np.sqrt(4 / 3) * spread / rmse, rel=1e-6)
+        assert scores["crps"] == pytest.approx(((distance - pairs / 18) * weights).mean(), rel=1e-6)
+        assert scores["fair_crps"] == pytest.approx(((distance - pairs / 12) * weights).mean(), rel=1e-6)
+        below = (members < observed[:, None]).sum(axis=1)
+        histogram = [((below == rank) * weights).mean() for rank in range(4)]
+        np.testing.assert_allclose(scores["rank_histogram"], histogram, rtol=1e-6)
+    rows = list(csv.DictReader(Path("forecast_ensemble.csv").read_text().splitlines()))
+    (row,) = [row for row in rows if (row["channel"], row["lead_hours"]) == ("z850", "24")]
+    assert float(row["fair_crps"]) == scores["fair_crps"] and row["forecasts"] == "1"
+    assert Path("forecast_ensemble.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_members_do_not_depend_on_batches_and_the_first_is_the_control(command: Command) -> None:
+    command(*WORDS, "--batch_size", "1", out="one.nc", init=INITS)
+    command(*WORDS, "--batch_size", "6", out="six.nc", init=INITS)
+    command("--leads", "6h,1d", out="control.nc", init=INITS)
+    one, six, control = (xarray.open_dataset(f"{name}.nc")["geopotential"].values for name in ("one", "six", "control"))
+    np.testing.assert_allclose(one, six, rtol=1e-4, atol=1e-4)  # matrix products add up in another order
+    np.testing.assert_allclose(one[:, 0], control, rtol=1e-4, atol=1e-4)
+    spread = np.nanstd(one[:, 1:, 0] - control[:, None, 0], axis=(0, 1, 3, 4))
+    assert (spread > 0.3).all()  # half a standard deviation of 2 and 3 went in
+    command(*WORDS, "--seed", "1", out="other.nc", init=INITS)
+    assert not np.allclose(xarray.open_dataset("other.nc")["geopotential"].values[:, 1], one[:, 1], equal_nan=True)
+
+
+def test_checkpoints_make_an_ensemble(command: Command, in_folder: Trained) -> None:
+    first = str(in_folder.folder / "checkpoints/tiny/checkpoint_step_1")
+    command("--leads", "6h", "--checkpoints", first, "last", out="both.nc")
+    both = xarray.open_dataset("both.nc")
+    assert both.sizes["number"] == 2
+    assert "number 0: run tiny, checkpoint checkpoint_step_1, step 1; number 1: run tiny" in both.attrs["source"]
+    for number, wanted in enumerate((first, "last")):
+        command("--leads", "6h", "--checkpoint", wanted, out=f"alone_{number}.nc")
+        alone = xarray.open_dataset(f"alone_{number}.nc")["geopotential"]
+        np.testing.assert_allclose(both["geopotential"].sel(number=number).values, alone.values, rtol=1e-5)
+    assert not np.allclose(both["phi_s4"][0, 0].values, both["phi_s4"][0, 1].values, atol=1e-4)
+
+
+def test_an_animation_has_a_frame_for_each_lead(
+    command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = pytest.importorskip("PIL.Image")
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    command("--leads", "12h", "--animate", "z850", "--animation", "film.mp4", init="2020-01-06T12")
+    said = capsys.readouterr().out
+    assert "ffmpeg is not there" in said and "animation: film.gif" in said
+    with image.open("film.gif") as film:
+        assert film.n_frames == 2 and film.size[0] > film.size[1]
+    assert sorted(path.name for path in Path().glob("*film*")) == ["film.gif"]
