@@ -1,4 +1,4 @@
-"""What a report is made of: parts with figures and tables, each of which is written as a file too."""
+"""What a page is made of: parts with figures and tables, each of which is written as a file too."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from weather.study.writing import csv_text
+from weather.presentation.writing import csv_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -81,7 +81,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Part:
-    """A chapter of the report.
+    """A chapter of a page.
 
     Attributes:
         anchor: its name in links.

@@ -1,4 +1,4 @@
-"""How a study's files are written: whole or not at all, tables as CSV, records as JSON that every program reads."""
+"""How files of results are written: whole or not at all, tables as CSV, records as JSON that every program reads."""
 
 from __future__ import annotations
 
