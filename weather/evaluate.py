@@ -33,6 +33,17 @@ def parser() -> argparse.ArgumentParser:
         help="hours or days, multiples of the model's own lead, such as 6h,1d,3d; all are verified from the initial "
         "times that have truth at the longest (default: the model's own)",
     )
+    add(
+        "--baselines",
+        default="persistence,climatology",
+        metavar="NAMES",
+        help="what to verify beside the model; none for nothing (default: %(default)s)",
+    )
+    add("--regions", metavar="NAMES", help="such as global,tropics (default: all that the grid reaches)")
+    add("--init_every", metavar="HOURS", help="initial times at multiples of this since 00 UTC only, such as 12h")
+    add("--most", type=int, metavar="N", help="at most so many initial times, evenly spread (default: all)")
+    add("--bootstrap", type=int, default=1000, metavar="N", help="resamples for intervals; 0: none (default: 1000)")
+    add("--no-spectra", action="store_true", help="compute no zonal power spectra")
     add("--data_dir", metavar="DIR", help="another archive with the same grid and channels")
     add("--device", default="auto", metavar="D", help="auto, cuda, rocm, mps or cpu (default: %(default)s)")
     add("--precision", metavar="P", help="auto, bf16, fp16 or fp32 (default: the run's)")
@@ -50,6 +61,7 @@ def main() -> int:
     from weather.training.evaluation import draw_example, evaluate
     from weather.training.scorecard import print_scorecard, write_scores
     from weather.verification.leads import parse_leads
+    from weather.verification.scores import parse_baselines
 
     evaluation = evaluate(
         options.run,
@@ -60,6 +72,12 @@ def main() -> int:
         precision=options.precision,
         batch_size=options.batch_size,
         leads=None if options.leads is None else parse_leads(options.leads),
+        baselines=parse_baselines(options.baselines),
+        regions=None if options.regions is None else options.regions.split(","),
+        spectra=not options.no_spectra,
+        replicates=options.bootstrap,
+        init_every=None if options.init_every is None else parse_leads(options.init_every)[0],
+        most=options.most,
     )
     stop_process_group()
     if not evaluation.first_rank:

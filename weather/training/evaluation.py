@@ -23,9 +23,11 @@ from weather.training.checkpoint import Checkpoint
 from weather.training.preparation import resolve_model
 from weather.training.restore import Forecaster, choose_checkpoint, restore, verified
 from weather.verification.climatology import Climatology, fit_climatology
-from weather.verification.leads import ModelStep, initial_samples
+from weather.verification.leads import ModelStep, choose_initial_times, initial_samples
 from weather.verification.plots import draw_maps
-from weather.verification.skill import Skill, state_times, verify
+from weather.verification.progress import verification_bar
+from weather.verification.scores import BASELINES, REPLICATES, Scores
+from weather.verification.skill import state_times, verify
 
 Climatologies = dict[tuple[object, ...], Climatology]
 
@@ -36,7 +38,7 @@ class Evaluation:
 
     Attributes:
         samples: one for each initial time.
-        skills: one for each lead, rising.
+        scores: of all initial times; of none on ranks but the first.
         first_rank: whether this process is the one that speaks.
     """
 
@@ -45,7 +47,7 @@ class Evaluation:
     archive: Archive
     samples: Samples
     climatology: Climatology
-    skills: tuple[Skill, ...]
+    scores: Scores
     first_rank: bool
 
 
@@ -59,19 +61,28 @@ def evaluate(
     precision: str | None,
     batch_size: int,
     leads: Sequence[float] | None = None,
+    baselines: Sequence[str] = BASELINES,
+    regions: Sequence[str] | None = None,
+    spectra: bool = True,
+    replicates: int = REPLICATES,
+    init_every: float | None = None,
+    most: int | None = None,
     climatologies: Climatologies | None = None,
 ) -> Evaluation:
     """Verify the forecasts of a run on one split, over all ranks that were started.
 
     Args:
         leads: hours, multiples of the model's own lead; None: that one.
+        baselines, regions, spectra, replicates: see `verify`.
+        init_every, most: which initial times, see `choose_initial_times`.
         climatologies: of runs that were evaluated before, to be shared where archive and channels are the same.
 
     Raises:
         WeatherError: the run, its checkpoint or the archive cannot be used.
     """
-    if batch_size < 1:
-        raise ConfigError(f"--batch_size {batch_size}", rule="at least 1")
+    for option, number, least in (("batch_size", batch_size, 1), ("most", most, 1), ("bootstrap", replicates, 0)):
+        if number is not None and number < least:
+            raise ConfigError(f"--{option} {number}", rule=f"at least {least}")
     config = read_config(run)
     if data_dir is not None:
         config = config.replace({"data.data_dir": data_dir})
@@ -96,25 +107,31 @@ def evaluate(
         channels,
     )
     steps = model.steps(leads or [model.hours])
-    samples = initial_samples(archive.splits[split], model, steps[-1])
+    samples = choose_initial_times(initial_samples(archive.splits[split], model, steps[-1]), init_every, most)
     known = {} if climatologies is None else climatologies
     of_what = (archive.data_dir.absolute(), archive.channel_indices[:channels], archive.grid)
     if of_what not in known:
         known[of_what] = fit_climatology(archive, ranks=ranks, channels=channels)
-    skills = verify(
-        forecaster,
-        archive,
-        samples,
-        known[of_what],
-        steps=steps,
-        device=chosen.torch_device,
-        ranks=ranks,
-        batch_size=batch_size,
-        threads=config.data.num_workers,
-        output_channels=channels,
-    )
+    with verification_bar(ranks) as progress:
+        scores = verify(
+            forecaster,
+            archive,
+            samples,
+            known[of_what],
+            steps=steps,
+            device=chosen.torch_device,
+            ranks=ranks,
+            batch_size=batch_size,
+            threads=config.data.num_workers,
+            output_channels=channels,
+            baselines=baselines,
+            regions=regions,
+            spectra=spectra,
+            replicates=replicates,
+            progress=progress,
+        )
     name = str(config.experiment.name)
-    return Evaluation(name, forecaster, archive, samples, known[of_what], skills, ranks.first)
+    return Evaluation(name, forecaster, archive, samples, known[of_what], scores, ranks.first)
 
 
 def as_trained(archive: Archive, checkpoint: Checkpoint) -> Archive:
@@ -154,13 +171,13 @@ def draw_example(evaluation: Evaluation, path: Path) -> None:
     )
     times = state_times(samples, states[-1:])
     valid = f", valid {times[0]}" if times is not None else ""
-    skill, own_lead = evaluation.skills[0], samples.split.step_hours * samples.dt
+    scores, own_lead = evaluation.scores, samples.split.step_hours * samples.dt
     draw_maps(
         path,
         truth=fields[-1, : forecast.shape[0]],
         forecast=forecast,
-        channels=skill.channels,
-        units=skill.units,
+        channels=scores.channels,
+        units=scores.units,
         latitude=archive.latitude,
         longitude=archive.longitude,
         title=f"{evaluation.name}: {own_lead:g} h forecast{valid}",

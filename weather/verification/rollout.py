@@ -28,6 +28,7 @@ class ForecastStates:
         forecast, truth: [batch, output channel, lat, lon].
         initial: the last input state, same shape.
         states: [batch] numbers of the true states, on the host.
+        positions: [batch] of the initial times among the samples.
     """
 
     steps: int
@@ -35,6 +36,7 @@ class ForecastStates:
     truth: torch.Tensor
     initial: torch.Tensor
     states: np.ndarray
+    positions: np.ndarray
 
 
 class Rollout:
@@ -96,9 +98,8 @@ class Rollout:
                 scores = self.forecast(states, time).float()
                 if step in self.steps:
                     truth = next(truths)
-                    yield ForecastStates(
-                        step, self.normalizer.restore(scores), truth.fields[:, 0], initial, truth.positions
-                    )
+                    forecast = self.normalizer.restore(scores)
+                    yield ForecastStates(step, forecast, truth.fields[:, 0], initial, truth.positions, batch.positions)
                 if step < self.steps[-1]:
                     states = torch.cat([states[:, 1:], scores[:, None]], dim=1)
                     if time is not None:
