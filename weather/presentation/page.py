@@ -55,7 +55,7 @@ def render(package: str, template: str, heading: Heading, parts: list[Part], **v
 
 def _image(drawing: Drawing) -> str:
     """A data URI."""
-    kind, content = embedded(drawing.figure)
+    kind, content = ("image/png", drawing.drawn) if drawing.drawn else embedded(drawing.figure)
     return _data_uri(kind, content)
 
 

@@ -64,7 +64,8 @@ class Drawing:
         name: of its files, without ending.
         caption: what to see in it.
         alternative: the same for who cannot see it.
-        names, rows: of the CSV file; names hold the units.
+        names, rows: of the CSV file; names hold the units; no rows: there is no file.
+        drawn: the figure as PNG, for the page to show instead of drawing it again.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Drawing:
     alternative: str
     names: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
+    drawn: bytes | None = None
 
     def csv(self) -> str:
         """The file's text."""

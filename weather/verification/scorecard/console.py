@@ -145,9 +145,7 @@ def _legend(found: Estimates, channels: Sequence[int], leads: Sequence[int]) -> 
         yield "no intervals: they need ten initial times or more, and --bootstrap above 0"
     if "climatology" in scores.sources:
         yield f"climatology: {scores.climatology}"
-    left_out = [
-        *([f"{len(scores.channels) - len(channels)} of {len(scores.channels)} channels"] * (len(channels) < len(scores.channels))),
-        *([f"{len(scores.lead_hours) - len(leads)} of {len(scores.lead_hours)} leads"] * (len(leads) < len(scores.lead_hours))),
-    ]  # fmt: skip
+    counts = (("channels", channels, scores.channels), ("leads", leads, scores.lead_hours))
+    left_out = [f"{len(of) - len(shown)} of {len(of)} {what}" for what, shown, of in counts if len(shown) < len(of)]
     if left_out:
         yield f"not shown: {' and '.join(left_out)} (--all_channels shows them; the files have all)"

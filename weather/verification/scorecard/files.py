@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,11 @@ def full_file(scores: Path) -> Path:
     return scores.with_suffix(".full.json")
 
 
+def page_file(scores: Path) -> Path:
+    """Where the page lies beside the scores."""
+    return scores.with_suffix(".html")
+
+
 def write_scores(scores: Scores, origin: Origin, path: Path) -> None:
     """Write the scores over the globe, and what they are of.
 
@@ -57,7 +62,7 @@ def write_table(found: Estimates, path: Path) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    write_whole(path, csv_text(COLUMNS, _rows(found)))
+    write_whole(path, csv_text(COLUMNS, table_rows(found)))
 
 
 def write_everything(found: Estimates, origin: Origin, path: Path) -> None:
@@ -82,9 +87,18 @@ def write_everything(found: Estimates, origin: Origin, path: Path) -> None:
     write_whole(path, json.dumps(plain(record), allow_nan=False))
 
 
-def _rows(found: Estimates) -> Iterator[tuple[Any, ...]]:
+def table_rows(
+    found: Estimates,
+    *,
+    regions: Collection[str] | None = None,
+    channels: Collection[str] | None = None,
+    metrics: Collection[str] | None = None,
+) -> Iterator[tuple[Any, ...]]:
+    """Rows as `COLUMNS` says, all or those of some regions, channels and metrics."""
     for channel, lead, region, source, metric, unit, value in _numbers(found):
-        yield channel, unit, lead, region, source, metric, *plain(value), found.scores.samples
+        kept = ((region, regions), (channel, channels), (metric, metrics))
+        if all(wanted is None or each in wanted for each, wanted in kept):
+            yield channel, unit, lead, region, source, metric, *plain(value), found.scores.samples
 
 
 def _numbers(found: Estimates) -> Iterator[tuple[str, str, str, str, str, str, tuple[float | None, ...]]]:
