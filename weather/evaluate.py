@@ -39,6 +39,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAMES",
         help="what to verify beside the model; none for nothing (default: %(default)s)",
     )
+    add(
+        "--climatology",
+        default="auto",
+        choices=("auto", "window", "harmonic"),
+        help="by day of year and hour with a 61-day window, or fitted with few harmonics (default: the window where "
+        "the training years suffice)",
+    )
     add("--regions", metavar="NAMES", help="such as global,tropics (default: all that the grid reaches)")
     add("--init_every", metavar="HOURS", help="initial times at multiples of this since 00 UTC only, such as 12h")
     add("--most", type=int, metavar="N", help="at most so many initial times, evenly spread (default: all)")
@@ -80,6 +87,7 @@ def main() -> int:
         leads=None if options.leads is None else parse_leads(options.leads),
         baselines=parse_baselines(options.baselines),
         regions=None if options.regions is None else options.regions.split(","),
+        climatology=options.climatology,
         spectra=not options.no_spectra,
         replicates=options.bootstrap,
         init_every=None if options.init_every is None else parse_leads(options.init_every)[0],

@@ -61,6 +61,7 @@ def evaluate(
     baselines: Sequence[str] = BASELINES,
     regions: Sequence[str] | None = None,
     spectra: bool = True,
+    climatology: str = "auto",
     replicates: int = REPLICATES,
     init_every: float | None = None,
     most: int | None = None,
@@ -71,6 +72,7 @@ def evaluate(
     Args:
         leads: hours, multiples of the model's own lead; None: that one.
         baselines, regions, spectra, replicates: see `verify`.
+        climatology: see `fit_climatology`.
         init_every, most: which initial times, see `choose_initial_times`.
         climatologies: of runs that were evaluated before, to be shared where archive and channels are the same.
 
@@ -106,9 +108,11 @@ def evaluate(
     steps = model.steps(leads or [model.hours])
     samples = choose_initial_times(initial_samples(archive.splits[split], model, steps[-1]), init_every, most)
     known = {} if climatologies is None else climatologies
-    of_what = (archive.data_dir.absolute(), archive.channel_indices[:channels], archive.grid)
+    of_what = (archive.data_dir.absolute(), archive.channel_indices[:channels], archive.grid, climatology)
     if of_what not in known:
-        known[of_what] = fit_climatology(archive, ranks=ranks, channels=channels)
+        known[of_what] = fit_climatology(
+            archive, climatology, ranks=ranks, channels=channels, report=print if ranks.first else lambda line: None
+        )
     with verification_bar(ranks) as progress:
         scores = verify(
             forecaster,
