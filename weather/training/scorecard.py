@@ -46,10 +46,16 @@ def origin_of(evaluation: Evaluation) -> Origin:
         archive=str(evaluation.archive.data_dir),
         split=split.name,
         model_lead_hours=split.step_hours * evaluation.samples.dt,
-        command=shlex.join(sys.argv),
+        command=_command(),
         commit=git_commit(),
         warnings=(fallback,) if fallback else (),
     )
+
+
+def _command() -> str:
+    program = Path(sys.argv[0])
+    module = f"python -m {program.parent.name}.{program.stem}" if program.parent.name == "weather" else program.name
+    return shlex.join([*module.split(), *sys.argv[1:]])
 
 
 def _example(evaluation: Evaluation, map_time: np.datetime64 | None) -> Example:

@@ -46,7 +46,7 @@ def make_scores(
     grown = np.stack([np.full(len(days), 5.0) if s == "climatology" else 1 + GROWTH[s] * days for s in SOURCES])
     rmse = grown[:, None, None, :, None] * (1 + np.arange(len(channels))) * np.ones(shape)
     squared = rmse**2 * noise
-    correlation = np.clip(1 - 0.2 * rmse, -1, 1) * noise
+    correlation = np.clip(1 - 0.2 * rmse * noise, -1, 1)
     correlation[2] = 0.0
     k = np.arange(1, 17)
     power = np.broadcast_to(1.0 / k**3, (len(SOURCES) + 1, len(leads), len(channels), len(k))).copy()

@@ -9,6 +9,7 @@ import numpy as np
 from weather.presentation.style import new_figure, styled
 from weather.verification.leads import describe_lead
 from weather.verification.scorecard.estimates import Estimates
+from weather.verification.scorecard.headline import spread_leads
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
 MOST_NUMBERS = 480  # cells of a map in which numbers can be read
+MOST_LABELS = 16
+LONGEST_BAR = 6.0  # inches
 FULL = 60.0  # percent at which colours are at their darkest
 
 
@@ -29,23 +32,25 @@ def draw_heat_map(found: Estimates) -> Figure:
     scores = found.scores
     rows, columns = len(scores.channels), len(scores.lead_hours)
     numbers = rows * columns <= MOST_NUMBERS
-    width = max(1.6, (0.58 if numbers else 0.3) * columns + 0.3)
-    figure, axes = new_figure(
-        1,
-        len(found.baselines),
-        width=1.2 + 0.08 * max(map(len, scores.channels)) + max(2.6, width) * len(found.baselines),
-        height=1.7 + (0.3 if numbers else 0.2) * rows,
-    )
+    panels = len(found.baselines)
+    panel = max(3.6 / panels, (0.58 if numbers else 0.22) * columns)
+    width = 0.6 + 0.08 * max(map(len, scores.channels)) + (panel + 0.2) * panels
+    figure, axes = new_figure(1, panels, width=width, height=1.7 + (0.3 if numbers else 0.2) * rows)
+    days = [lead for lead, hours in enumerate(scores.lead_hours) if hours % 24 == 0]
+    named = days if columns > MOST_LABELS and len(days) > 1 else list(range(columns))
+    labelled = [named[each] for each in spread_leads(len(named), MOST_LABELS)]
     for axis, baseline in zip(axes[0], found.baselines, strict=True):
         image = _map(axis, found, baseline, numbers=numbers)
-        axis.set_xticks(range(columns), [describe_lead(lead) for lead in scores.lead_hours])
+        axis.set_xticks(labelled, [describe_lead(scores.lead_hours[lead]) for lead in labelled])
         axis.set_yticks(range(rows), scores.channels if axis is axes[0, 0] else [""] * rows)
         axis.set_title(f"against {baseline}")
         axis.set_xlabel("lead time")
-        if not numbers and columns > 12:
-            axis.tick_params(axis="x", labelrotation=90)
-    bar = figure.colorbar(image, ax=axes[0].tolist(), extend="both", location="bottom", aspect=40, shrink=0.8)
-    bar.set_label("RMSE of the model less that of the baseline [% of it]; blue: the model is better")
+    length = min(0.8 * width, LONGEST_BAR)
+    bar = figure.colorbar(
+        image, ax=axes[0].tolist(), extend="both", location="bottom", aspect=length / 0.16, shrink=length / width,
+        pad=0.3 / figure.get_figheight(),
+    )  # fmt: skip
+    bar.set_label("RMSE of the model less that of the baseline [% of it]\nblue: the model is better")
     bar.outline.set_visible(False)
     return figure
 

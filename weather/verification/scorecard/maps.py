@@ -88,7 +88,7 @@ def _scales(example: Example, channel: int, leads: Sequence[int]) -> tuple[dict[
 
 def _bounds(values: np.ndarray) -> tuple[float, float]:
     finite = values[np.isfinite(values)]
-    low, high = np.percentile(finite, SHOWN) if finite.size else (0.0, 0.0)
+    low, high = np.percentile(finite, SHOWN) if finite.size else (-1.0, 1.0)
     tiny = np.finfo(np.float32).tiny
     return float(low), float(high) if high > low else float(low + max(abs(low) * 1e-6, tiny))
 

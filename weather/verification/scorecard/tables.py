@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from weather.presentation.numbers import MINUS, between, number
+from weather.presentation.numbers import MINUS, number
 from weather.presentation.parts import Column, Part, Sheet
 from weather.verification.leads import describe_lead
 from weather.verification.scorecard.estimates import Estimates
 from weather.verification.scorecard.headline import headline_channels
 from weather.verification.scorecard.lead_curves import USEFUL
-from weather.verification.scorecard.looks import typeset
+from weather.verification.scorecard.looks import titled
 from weather.verification.scores import Interval
 
 MOST_CHANNELS = 12
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 DEFINITIONS = (
     ("Mean over the globe", "weighed by cell area, from cell bounds in latitude", "WeatherBench 2, section 4.1"),
@@ -48,11 +49,8 @@ def reach_part(found: Estimates) -> Part:
         *(Column(f"beats_{b}_until", f"beats {b} until") for b in found.baselines),
         Column("acc_useful_until", f"ACC at least {USEFUL} until"),
     )
-    longest = describe_lead(scores.lead_hours[-1])
-    caption = (
-        f"The last lead up to which it holds at all leads verified, of {len(scores.lead_hours)} to {longest}; "
-        f"a dash: not at the first."
-    )
+    leads = ", ".join(describe_lead(lead) for lead in scores.lead_hours)
+    caption = f"The longest lead before it fails for the first time; a dash: it does at the first. Leads: {leads}."
     return Part("reach", "How far the model is of use", sheets=(Sheet("reach", caption, columns, tuple(rows)),))
 
 
@@ -75,13 +73,12 @@ def score_part(found: Estimates) -> Part:
             skills = [_percent(found, b, index) for b in found.baselines]
             relative = activity.estimate[index] / true_activity[index] if true_activity[index] > 0 else math.nan
             rows.append(
-                (scores.channels[c], typeset(scores.units[c]), describe_lead(lead), _known(rmse.estimate[index]),
+                (titled(scores.channels[c], scores.units[c]), describe_lead(lead), _known(rmse.estimate[index]),
                  _bounds(rmse, index), *baselines, *skills, _known(acc.estimate[index]), _known(bias.estimate[index]),
                  _known(relative))
             )  # fmt: skip
     columns = (
         Column("channel", "channel"),
-        Column("unit", "unit"),
         Column("lead", "lead"),
         Column("rmse", "RMSE", number),
         Column("interval", f"{found.coverage:.0%} interval"),
@@ -103,12 +100,9 @@ def _known(value: float) -> float | None:
 
 def _bounds(interval: Interval, index: tuple[int, ...]) -> str | None:
     low, high = float(interval.low[index]), float(interval.high[index])
-    return between(_Bounds(low, high), 4) if math.isfinite(low) and math.isfinite(high) else None
-
-
-class _Bounds:
-    def __init__(self, low: float, high: float) -> None:
-        self.low, self.high = low, high
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return None
+    return f"{number(low)} to {number(high)}".replace(" ", NO_BREAK)
 
 
 def _percent(found: Estimates, baseline: str, index: tuple[int, ...]) -> str | None:
@@ -116,7 +110,7 @@ def _percent(found: Estimates, baseline: str, index: tuple[int, ...]) -> str | N
     if not np.isfinite(skill):
         return None
     star = "*" if found.differs(baseline)[index] else ""
-    return f"{100 * skill:+.1f} %{star}".replace("-", MINUS)
+    return f"{100 * skill:+.1f}{NO_BREAK}%{star}".replace("-", MINUS)
 
 
 def definition_part(found: Estimates) -> Part:
