@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from weather.data.archive import Archive, open_archive
-from weather.data.loader import Normalizer, Samples
-from weather.data.reader import StateReader
+from weather.data.loader import Samples
 from weather.data.statistics import Statistics
 from weather.errors import ConfigError, DataError
 from weather.runtime.collectives import on_first_rank, start_process_group
@@ -24,10 +22,9 @@ from weather.training.preparation import resolve_model
 from weather.training.restore import Forecaster, choose_checkpoint, restore, verified
 from weather.verification.climatology import Climatology, fit_climatology
 from weather.verification.leads import ModelStep, choose_initial_times, initial_samples
-from weather.verification.plots import draw_maps
 from weather.verification.progress import verification_bar
 from weather.verification.scores import BASELINES, REPLICATES, Scores
-from weather.verification.skill import state_times, verify
+from weather.verification.skill import verify
 
 Climatologies = dict[tuple[object, ...], Climatology]
 
@@ -157,32 +154,3 @@ def as_trained(archive: Archive, checkpoint: Checkpoint) -> Archive:
             )
     means, stds = (np.array(checkpoint.samples[name], np.float32) for name in ("means", "standard deviations"))
     return dataclasses.replace(archive, statistics=Statistics(means, stds))
-
-
-def draw_example(evaluation: Evaluation, path: Path) -> None:
-    """Truth, forecast and error of the sample in the middle of the split at the model's own lead, as a PNG."""
-    archive, samples, device = evaluation.archive, evaluation.samples, evaluation.forecaster.device.torch_device
-    position = len(samples) // 2
-    states = samples.states(position)
-    fields = np.empty((len(states), len(archive.channels), *archive.grid), np.float32)
-    reader = StateReader(samples.split, archive.channel_indices)
-    reader.read(states, fields)
-    reader.close()
-    normalizer = Normalizer(archive.statistics, device)
-    inputs = normalizer.normalize(torch.from_numpy(fields[None, :-1]).to(device))
-    forecast = (
-        normalizer.restore(evaluation.forecaster(inputs, samples.input_times(np.array([position]))))[0].cpu().numpy()
-    )
-    times = state_times(samples, states[-1:])
-    valid = f", valid {times[0]}" if times is not None else ""
-    scores, own_lead = evaluation.scores, samples.split.step_hours * samples.dt
-    draw_maps(
-        path,
-        truth=fields[-1, : forecast.shape[0]],
-        forecast=forecast,
-        channels=scores.channels,
-        units=scores.units,
-        latitude=archive.latitude,
-        longitude=archive.longitude,
-        title=f"{evaluation.name}: {own_lead:g} h forecast{valid}",
-    )
