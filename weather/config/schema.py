@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from weather.config.data_section import DataSection
 from weather.config.values import Auto, Count, Positive, Real, Section, Share, Whole
 
 
@@ -34,6 +35,8 @@ class ModelSection(Section):
     """Channels that the model sees; auto: all that `data.channels` selects."""
     output_channels: Auto | Positive = "auto"
     """Channels that it forecasts: the first so many of the input channels; auto: all."""
+    extra_channels: Count = 0
+    """Channels that `data.extra_inputs` adds behind these. It follows from that key: auto, or left out, fills it in."""
     sequence_length: Positive = 1
     """Consecutive past states given to the model; tokens, memory and FLOPs grow with it."""
     qkv_bias: bool = True
@@ -91,40 +94,11 @@ class ModelSection(Section):
             )
         return self
 
-
-class DataSection(Section):
-    """Which samples of which archive, and how they are read."""
-
-    data_dir: str = "data/synthetic"
-    """Folder with train/, valid/, test/ and stats/."""
-    dt: Positive = 1
-    """Lead of the forecast in time steps of the archive."""
-    data_subset: Annotated[Real, Field(gt=0.0, le=1.0)] = 1.0
-    """Share of the training samples, spread evenly over each year; smaller shares are subsets of larger ones."""
-    temporal_coverage: str | None = None
-    """Train on the last `5y`, `6m` or `90d` only; null: on all."""
-    channels: Literal["all"] | list[str | Whole] = "all"
-    """Channels by name or index, in the order given; all: as in the archive."""
-    coarsen: Positive = 1
-    """Whole factor by which latitudes and longitudes are coarsened while states are read; 1: as in the archive."""
-    coarsen_by: Literal["area_mean", "bilinear", "stride"] = "area_mean"
-    """How: the mean over each coarse cell's area, the interpolated value at its middle, or a point near that."""
-    num_workers: Count = 2
-    """Reader threads a rank; 0 reads in the main thread."""
-
-    @field_validator("temporal_coverage")
-    @classmethod
-    def _span(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"(?=.*[1-9])\d+(\.\d+)?[ymd]", value):
-            raise ValueError("a span reads like 5y (years), 6m (months) or 90d (days)")
-        return value
-
-    @field_validator("channels")
-    @classmethod
-    def _some_channels(cls, value: Any) -> Any:
-        if value != "all" and (not value or len(set(map(str, value))) != len(value)):
-            raise ValueError("the list is empty or names a channel twice")
-        return value
+    @property
+    def embedded_channels(self) -> int:
+        """All channels that the patch embedding takes: the archive's, then the extra ones."""
+        assert self.input_channels != "auto"
+        return self.input_channels + self.extra_channels
 
 
 class TrainingSection(Section):

@@ -42,7 +42,7 @@ class WeatherTransformer(nn.Module):
         self.tokens_rc = token_grid(section.img_size, patch)
         self.patched_grid = (self.tokens_rc[0] * patch, self.tokens_rc[1] * patch)
         self.patch, self.sequence_length = patch, section.sequence_length
-        self.input_channels, self.output_channels = section.input_channels, section.output_channels
+        self.embedded_channels, self.output_channels = section.embedded_channels, section.output_channels
         self.tendency = section.predict == "tendency"
         self.attention_kernel, self.attention_fallback = choose_attention(
             section.attention,
@@ -50,7 +50,7 @@ class WeatherTransformer(nn.Module):
             compute_dtype=compute_dtype,
             head_dim=dim // section.num_heads,
         )
-        self.embedding = nn.Linear(section.input_channels * patch**2, dim)
+        self.embedding = nn.Linear(section.embedded_channels * patch**2, dim)
         self.space_positions = SpacePositions(*self.tokens_rc, dim, periodic=section.periodic_longitude)
         self.time_positions = nn.Parameter(torch.zeros(section.sequence_length, 1, dim))
         self.dropout = nn.Dropout(section.dropout)
@@ -96,7 +96,10 @@ class WeatherTransformer(nn.Module):
             nn.init.zeros_(self.head.weight)
 
     def forward(self, x_BTChw: torch.Tensor) -> torch.Tensor:
-        """Forecast [B, output channels, h, w] in float32 from normalised past states [B, T, C, h, w], oldest first."""
+        """Forecast [B, output channels, h, w] in float32 from normalised past states [B, T, C, h, w], oldest first.
+
+        C counts the extra inputs too; they stand behind the channels of the archive.
+        """
         tokens_BND = self.dropout(self.embed(x_BTChw))
         for block in self.blocks:
             tokens_BND = block(tokens_BND)

@@ -20,7 +20,7 @@ from weather.runtime.device import choose_device
 from weather.runtime.ranks import find_ranks
 from weather.runtime.run_folder import read_config
 from weather.training.checkpoint import Checkpoint
-from weather.training.preparation import resolve_model
+from weather.training.preparation import STATIC_INPUTS, resolve_model, static_digests
 from weather.training.restore import Forecaster, choose_checkpoint, restore, verified
 from weather.verification.climatology import Climatology, fit_climatology
 from weather.verification.leads import ModelStep, initial_samples
@@ -121,12 +121,13 @@ def as_trained(archive: Archive, checkpoint: Checkpoint) -> Archive:
     """The archive with the statistics that the model was trained with.
 
     Raises:
-        DataError: its channels or its time step are not those that the model was trained on.
+        DataError: its channels, its time step or its static fields are not those that the model was trained on.
     """
     step = archive.splits["train"].step_hours
     for what, trained, found in (
         ("channels", checkpoint.samples["channels"], list(archive.channels)),
         ("time step in hours", checkpoint.samples["time step in hours"], step),
+        (STATIC_INPUTS, checkpoint.samples.get(STATIC_INPUTS, {}), static_digests(archive)),
     ):
         if trained != found:
             raise DataError(

@@ -8,6 +8,7 @@ from torch import nn
 
 from weather.config.wrapper import ConfigWrapper
 from weather.data.archive import Archive
+from weather.data.extra_inputs import ExtraInputs
 
 
 class ForecastStep:
@@ -21,6 +22,8 @@ class ForecastStep:
 
     def __init__(self, config: ConfigWrapper, archive: Archive, device: torch.device) -> None:
         self.config, self.archive, self.device = config, archive, device
+        names, static = config.data.extra_inputs, archive.static_inputs
+        self.extra_inputs = ExtraInputs(names, static, archive.latitude, archive.longitude, device)
 
     def __call__(self, module: nn.Module, states: torch.Tensor, time: np.ndarray | None) -> torch.Tensor:
         """The normalised state `data.dt` steps after the last of some.
@@ -33,5 +36,5 @@ class ForecastStep:
         Returns:
             [batch, output channel, lat, lon] normalised.
         """
-        forecast: torch.Tensor = module(states)
+        forecast: torch.Tensor = module(self.extra_inputs.append(states, time))
         return forecast

@@ -29,12 +29,14 @@ FARTHEST_MEAN = 5.0  # standard deviations between the mean of some whole states
 DEFAULT_DATA_DIR = str(DataSection.model_fields["data_dir"].default)
 SAMPLED_STATES = 4  # states a split that are read at the start to find values that are not finite
 
+STATIC_INPUTS = "static fields' digests"
 #: Keys that decide what a step number means, or what fits the weights: a run keeps them for life.
 IDENTITY = (
     *(f"model.{key}" for key in ("embed_dim", "num_layers", "num_heads", "mlp_ratio", "patch_size", "img_size")),
     *(f"model.{key}" for key in ("input_channels", "output_channels", "sequence_length", "qkv_bias", "qk_norm")),
     *(f"model.{key}" for key in ("predict", "periodic_longitude")),
-    *(f"data.{key}" for key in ("dt", "data_subset", "temporal_coverage", "channels", "coarsen", "coarsen_by")),
+    *(f"data.{key}" for key in ("dt", "data_subset", "temporal_coverage", "channels", "extra_inputs")),
+    *(f"data.{key}" for key in ("coarsen", "coarsen_by")),
     *(f"training.{key}" for key in ("batch_size", "seed")),
 )
 
@@ -81,6 +83,7 @@ class Prepared:
             "time step in hours": samples.split.step_hours,
             "means": archive.statistics.means.tolist(),
             "standard deviations": archive.statistics.stds.tolist(),
+            STATIC_INPUTS: static_digests(archive),
         }
 
     def validation_set(self) -> str:
@@ -221,7 +224,13 @@ def changed_keys(old: dict[str, Any], new: ConfigWrapper) -> dict[str, tuple[Any
 def changed_samples(old: dict[str, Any], prepared: Prepared) -> dict[str, tuple[Any, Any]]:
     """What of `Prepared.identity` differs from that of a checkpoint: {name: (old, new)}."""
     now = prepared.identity()
+    old = {STATIC_INPUTS: {}, **old}  # a checkpoint that does not say had none
     return {f"the archive's {name}": (old.get(name), value) for name, value in now.items() if old.get(name) != value}
+
+
+def static_digests(archive: Archive) -> dict[str, str]:
+    """Digest of each static field that the model sees."""
+    return {each.name: each.digest for each in archive.static_inputs}
 
 
 def checkpoint_limit(config: ConfigWrapper, override: int | None) -> int:
