@@ -116,7 +116,10 @@ class ExtraInputs:
         row, column = (np.deg2rad(np.asarray(degrees, np.float64)) for degrees in (latitude, longitude))
         self.grid = (len(row), len(column))
         self.longitude = self._on_device(column[None])
-        self.sin_latitude, self.cos_latitude = self._on_device(np.sin(row)[:, None]), self._on_device(np.cos(row)[:, None])
+        self.sin_latitude, self.cos_latitude = (
+            self._on_device(np.sin(row)[:, None]),
+            self._on_device(np.cos(row)[:, None]),
+        )
         self.constant = {each.name: self._on_device(each.scores)[None] for each in static}
         self.constant["cos_latitude"] = self.cos_latitude[None]
         self.constant["sin_latitude"] = self.sin_latitude[None]
