@@ -112,7 +112,6 @@ class ExtraInputs:
         device: torch.device,
     ) -> None:
         self.names, self.device = tuple(names), device
-        # Angles as float64 on the host: float32 would do, but sums of a day's and a place's angle lose nothing so.
         row, column = (np.deg2rad(np.asarray(degrees, np.float64)) for degrees in (latitude, longitude))
         self.grid = (len(row), len(column))
         self.longitude = self._on_device(column[None])

@@ -126,7 +126,8 @@ def choose_subject(config: ConfigWrapper, ranks: Ranks, device: Device) -> tuple
             "samples_per_rank": batch,
             "parameters": model_cost(full).parameters,
             "grid": _points(full),
-            "channels": f"{full.input_channels} in, {full.output_channels} out",
+            "channels": f"{full.input_channels} in, {full.output_channels} out"
+            + (f", {full.extra_channels} extra in" if full.extra_channels else ""),
             "layers": full.num_layers,
             "tokens": model_cost(full).tokens,
         }

@@ -13,6 +13,7 @@ import torch
 from weather.data.archive import Archive, open_archive
 from weather.data.loader import Normalizer, Samples
 from weather.data.reader import StateReader
+from weather.data.static_fields import FILE as STATIC_FILE
 from weather.data.statistics import Statistics
 from weather.errors import ConfigError, DataError
 from weather.runtime.collectives import on_first_rank, start_process_group
@@ -127,7 +128,6 @@ def as_trained(archive: Archive, checkpoint: Checkpoint) -> Archive:
     for what, trained, found in (
         ("channels", checkpoint.samples["channels"], list(archive.channels)),
         ("time step in hours", checkpoint.samples["time step in hours"], step),
-        (STATIC_INPUTS, checkpoint.samples.get(STATIC_INPUTS, {}), static_digests(archive)),
     ):
         if trained != found:
             raise DataError(
@@ -135,6 +135,13 @@ def as_trained(archive: Archive, checkpoint: Checkpoint) -> Archive:
                 where=archive.data_dir,
                 rule="a model is verified on the variables and the time step that it knows",
             )
+    if checkpoint.samples.get(STATIC_INPUTS, {}) != static_digests(archive):
+        raise DataError(
+            f"its static fields are not those that the model was trained with: {', '.join(static_digests(archive))}",
+            where=archive.data_dir / STATIC_FILE,
+            rule="a model is verified with the static fields that it knows, point by point",
+            fix=f"put a copy of {STATIC_FILE} of the archive that it was trained on there",
+        )
     means, stds = (np.array(checkpoint.samples[name], np.float32) for name in ("means", "standard deviations"))
     return dataclasses.replace(archive, statistics=Statistics(means, stds))
 
