@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,10 +12,16 @@ TILE = 32_768  # values worked on at once: as float64 they fit into a core's sec
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean and standard deviation of each channel, both float32 [C] in the channel's physical unit."""
+    """Mean and standard deviation of each channel, both float32 [C] in the channel's physical unit.
+
+    Attributes:
+        differences: standard deviation [C] of the difference of two states, by lead in time steps, of those leads that
+            a model forecasts in this unit.
+    """
 
     means: np.ndarray
     stds: np.ndarray
+    differences: Mapping[int, np.ndarray] = field(default_factory=dict)
 
 
 class Moments:
