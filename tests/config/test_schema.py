@@ -13,7 +13,8 @@ from weather.errors import ConfigError
 KEYS_OTHERS_RELY_ON = {
     "model": (
         "embed_dim num_layers num_heads mlp_ratio patch_size img_size input_channels output_channels extra_channels "
-        "sequence_length qkv_bias dropout attention_dropout stochastic_depth attention activation_checkpointing compile predict"
+        "sequence_length qkv_bias dropout attention_dropout stochastic_depth attention activation_checkpointing "
+        "compile predict"
     ),
     "data": "data_dir dt data_subset temporal_coverage channels extra_inputs coarsen coarsen_by num_workers",
     "training": (
@@ -32,7 +33,9 @@ def value_of(key: str, value: Any) -> Any:
 
 @pytest.mark.parametrize("section", KEYS_OTHERS_RELY_ON)
 def test_fixed_key_names_exist(section: str) -> None:
-    missing = set(KEYS_OTHERS_RELY_ON[section].split()) - set(SECTIONS[section].model_fields)
+    missing = set(KEYS_OTHERS_RELY_ON[section].split()) - set(
+        SECTIONS[section].model_fields
+    )
     assert not missing
 
 
@@ -40,12 +43,17 @@ def test_key_names_are_unique_over_all_sections() -> None:
     every_key = [key for section in SECTIONS.values() for key in section.model_fields]
     assert len(every_key) == len(set(every_key))
     assert set(SECTION_OF_KEY) == set(every_key) - set(SECTIONS["profile"].model_fields)
-    assert not set(every_key) & set(SECTIONS), "a key named like a section could not be routed"
+    assert not set(every_key) & set(SECTIONS), (
+        "a key named like a section could not be routed"
+    )
 
 
 def test_every_key_is_documented() -> None:
     undocumented = [
-        key for section in SECTIONS.values() for key, field in section.model_fields.items() if not field.description
+        key
+        for section in SECTIONS.values()
+        for key, field in section.model_fields.items()
+        if not field.description
     ]
     assert not undocumented
 
@@ -72,13 +80,25 @@ def test_defaults_are_valid_together() -> None:
         ("mlp_ratio", 4, 4.0),
     ],
 )
-def test_numbers_written_as_text_become_numbers(key: str, text: Any, value: Any) -> None:
+def test_numbers_written_as_text_become_numbers(
+    key: str, text: Any, value: Any
+) -> None:
     found = value_of(key, text)
     assert found == value
     assert type(found) is type(value)
 
 
-@pytest.mark.parametrize("key", ["learning_rate", "seed", "batch_size", "micro_batch_size", "data_subset", "dropout"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "learning_rate",
+        "seed",
+        "batch_size",
+        "micro_batch_size",
+        "data_subset",
+        "dropout",
+    ],
+)
 @pytest.mark.parametrize("value", [True, False])
 def test_truth_values_are_no_numbers(key: str, value: bool) -> None:
     with pytest.raises(ConfigError, match=rf"{key} = {value}.*not a truth value"):
@@ -184,22 +204,38 @@ def test_impossible_value_is_refused_by_key_and_value(key: str, value: Any) -> N
         ),
     ],
 )
-def test_model_without_what_is_asked_of_it_is_refused(model: dict[str, Any], message: str) -> None:
+def test_model_without_what_is_asked_of_it_is_refused(
+    model: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ConfigError, match=message):
         ConfigWrapper({"model": model})
     assert value_of("stochastic_depth", 0.1) == 0.1
-    assert ConfigWrapper({"model": {"num_layers": 1, "stochastic_depth": 0}}).model.num_layers == 1
+    assert (
+        ConfigWrapper(
+            {"model": {"num_layers": 1, "stochastic_depth": 0}}
+        ).model.num_layers
+        == 1
+    )
 
 
 @pytest.mark.parametrize(
     ("written", "meant"),
-    [("bf16-mixed", "bf16"), ("16-mixed", "fp16"), ("32-true", "fp32"), (32, "fp32"), ("32", "fp32"), ("fp16", "fp16")],
+    [
+        ("bf16-mixed", "bf16"),
+        ("16-mixed", "fp16"),
+        ("32-true", "fp32"),
+        (32, "fp32"),
+        ("32", "fp32"),
+        ("fp16", "fp16"),
+    ],
 )
 def test_precision_aliases(written: Any, meant: str) -> None:
     assert value_of("precision", written) == meant
 
 
-@pytest.mark.parametrize(("written", "meant"), [(False, "none"), ("none", "none"), ("blocks", "blocks")])
+@pytest.mark.parametrize(
+    ("written", "meant"), [(False, "none"), ("none", "none"), ("blocks", "blocks")]
+)
 def test_compile_may_be_switched_off(written: Any, meant: str) -> None:
     assert value_of("compile", written) == meant
 
@@ -210,7 +246,10 @@ def test_temporal_coverage_spans(span: str) -> None:
 
 
 def test_heads_divide_the_width() -> None:
-    with pytest.raises(ConfigError, match=r"embed_dim 380 .* num_heads 8: nearest valid embed_dim 376 or 384"):
+    with pytest.raises(
+        ConfigError,
+        match=r"embed_dim 380 .* num_heads 8: nearest valid embed_dim 376 or 384",
+    ):
         ConfigWrapper({"embed_dim": 380, "num_heads": 8})
 
 
@@ -221,21 +260,36 @@ def test_nearest_width_is_never_zero() -> None:
 
 @pytest.mark.parametrize("grid", [[7, 16], [16, 7]])
 def test_patch_fits_into_the_grid(grid: list[int]) -> None:
-    with pytest.raises(ConfigError, match=rf"patch_size 8 is larger than the grid \[{grid[0]}, {grid[1]}\]"):
+    with pytest.raises(
+        ConfigError,
+        match=rf"patch_size 8 is larger than the grid \[{grid[0]}, {grid[1]}\]",
+    ):
         ConfigWrapper({"patch_size": 8, "img_size": grid})
 
 
 def test_patch_need_not_divide_the_grid() -> None:
-    assert ConfigWrapper({"patch_size": 8, "img_size": [721, 1440]}).model.img_size == (721, 1440)
+    assert ConfigWrapper({"patch_size": 8, "img_size": [721, 1440]}).model.img_size == (
+        721,
+        1440,
+    )
 
 
 def test_forecast_channels_are_among_the_inputs() -> None:
-    with pytest.raises(ConfigError, match="output_channels 20 exceeds input_channels 19"):
+    with pytest.raises(
+        ConfigError, match="output_channels 20 exceeds input_channels 19"
+    ):
         ConfigWrapper({"input_channels": 19, "output_channels": 20})
-    assert ConfigWrapper({"input_channels": 20, "output_channels": 20}).model.output_channels == 20
+    assert (
+        ConfigWrapper(
+            {"input_channels": 20, "output_channels": 20}
+        ).model.output_channels
+        == 20
+    )
 
 
-@pytest.mark.parametrize(("inputs", "outputs"), [("auto", 20), (3, "auto"), ("auto", "auto")])
+@pytest.mark.parametrize(
+    ("inputs", "outputs"), [("auto", 20), (3, "auto"), ("auto", "auto")]
+)
 def test_auto_channels_are_compared_later(inputs: Any, outputs: Any) -> None:
     model = ConfigWrapper({"input_channels": inputs, "output_channels": outputs}).model
     assert (model.input_channels, model.output_channels) == (inputs, outputs)

@@ -1,11 +1,11 @@
-"""The data section of a config: which samples of which archive, and how they are read."""
+"""The `data` section of a config."""
 
 from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from weather.config.values import Count, Positive, Real, Section, Whole
 
@@ -17,6 +17,9 @@ class DataSection(Section):
     """Folder with train/, valid/, test/ and stats/."""
     dt: Positive = 1
     """Lead of the forecast in time steps of the archive."""
+    random_leads: list[Positive] | None = None
+    """Leads in time steps, `dt` among them: each training sample is forecast over one of them, drawn evenly, and the
+    model is told which (Nguyen et al. 2023, Stormer). null: over `dt` alone."""
     data_subset: Annotated[Real, Field(gt=0.0, le=1.0)] = 1.0
     """Share of the training samples, spread evenly over each year; smaller shares are subsets of larger ones."""
     temporal_coverage: str | None = None
@@ -41,6 +44,11 @@ class DataSection(Section):
             raise ValueError("a span reads like 5y (years), 6m (months) or 90d (days)")
         return value
 
+    @field_validator("random_leads")
+    @classmethod
+    def _rising(cls, value: list[int] | None) -> list[int] | None:
+        return None if value is None else sorted(value)
+
     @field_validator("channels")
     @classmethod
     def _some_channels(cls, value: Any) -> Any:
@@ -54,3 +62,10 @@ class DataSection(Section):
         if len(set(value)) != len(value):
             raise ValueError("the list names a field twice")
         return value
+
+    @model_validator(mode="after")
+    def _known_leads(self) -> DataSection:
+        leads = self.random_leads
+        if leads is not None and (self.dt not in leads or len(set(leads)) != len(leads)):
+            raise ValueError(f"random_leads {leads} names dt {self.dt}, which is validated, and no lead twice")
+        return self

@@ -59,6 +59,11 @@ class ModelSection(Section):
     predict: Literal["state", "tendency"] = "state"
     """What the head gives: the next state, or its difference from the last one (starts exactly at persistence; much the
     better choice for short leads, see the README's table)."""
+    tendency_scale: Literal["state", "difference"] = "state"
+    """Unit of a tendency's head, by channel: the state's standard deviation, or that of its difference over the lead
+    (stats/statistics.json). With `difference` the loss counts errors in that unit too (Nguyen et al. 2023, Stormer)."""
+    lead_conditioning: bool = False
+    """Give the blocks the lead of the forecast; `data.random_leads` turns it on."""
     periodic_longitude: bool = False
     """Positions as a Fourier series in longitude, so that they join smoothly across the date line, with fewer
     parameters; no gain in RMSE was measured on the small archives of the README's table."""
@@ -85,6 +90,8 @@ class ModelSection(Section):
             raise ValueError(f"mlp_ratio {self.mlp_ratio} leaves the MLP of {self.embed_dim} dims no hidden width")
         if self.img_size != "auto" and self.patch_size > min(self.img_size):
             raise ValueError(f"patch_size {self.patch_size} is larger than the grid {list(self.img_size)}")
+        if self.tendency_scale == "difference" and self.predict != "tendency":
+            raise ValueError(f"tendency_scale difference is the unit of a tendency, but predict is {self.predict}")
         if "auto" not in (self.input_channels, self.output_channels) and int(self.output_channels) > int(
             self.input_channels
         ):
@@ -150,6 +157,11 @@ class TrainingSection(Section):
     channel_weights: dict[str, Annotated[Real, Field(ge=0)]] | None = None
     """Weight of each named channel in the loss, others 1; the weights are scaled to mean 1. GraphCast weighs
     surface variables so (Lam et al. 2023); nothing was measured here."""
+    rollout_schedule: dict[Count, Positive] = {0: 1}
+    """{first step: forecasts in a row}: from that optimizer step on (from 0), the model forecasts so often from its own
+    forecasts, and the loss is the mean over them; one forecast before the first."""
+    rollout_checkpointing: bool = False
+    """Recompute each forecast of a rollout in the backward pass, so that memory grows by one state a forecast."""
     ema_decay: Share = 0.0
     """Exponential moving average of the weights, used for evaluation; 0: off."""
     seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 42
@@ -168,6 +180,8 @@ class TrainingSection(Section):
     """Minutes between checkpoints; 0: off."""
     branch_from: str | None = None
     """Checkpoint of another run, a trunk, that this one begins at; its own step, samples and FLOPs go on from there."""
+    initial_weights: str | None = None
+    """Checkpoint of another run whose weights this one begins with, at step 0 and with a fresh optimizer: fine-tuning."""
     checkpoint_dir: str = "checkpoints"
     """Folder of all runs' checkpoints."""
     max_checkpoints: Count = 3

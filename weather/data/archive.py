@@ -85,7 +85,7 @@ class Split:
         return np.repeat(np.arange(len(self.headers)), np.diff(self.first_states))
 
     def starts(self, sequence_length: int, dt: int) -> np.ndarray:
-        """First states of all samples.
+        """First states of all samples whose last target is `dt` steps after the newest input.
 
         Raises:
             DataError: no run of states is long enough.
@@ -126,21 +126,25 @@ class Archive:
     def grid(self) -> tuple[int, int]:
         return len(self.latitude), len(self.longitude)
 
-    def training_starts(self, section: DataSection, sequence_length: int) -> np.ndarray:
+    def training_starts(self, section: DataSection, sequence_length: int, ahead: int | None = None) -> np.ndarray:
         """First states of the training samples that `temporal_coverage` and `data_subset` leave.
+
+        Args:
+            ahead: steps from the newest input to the last target; None: `dt`.
 
         Raises:
             DataError: no sample is left.
         """
         split = self.splits["train"]
-        starts = split.starts(sequence_length, section.dt)
+        ahead = section.dt if ahead is None else ahead
+        starts = split.starts(sequence_length, ahead)
         if section.temporal_coverage:
             starts = starts[starts >= self._coverage_start(split, section.temporal_coverage)]
             if not starts.size:
                 raise DataError(
                     f"no training sample lies within data.temporal_coverage = {section.temporal_coverage!r}",
                     where=self.data_dir / "train",
-                    rule=f"a sample needs {sequence_length + section.dt} states",
+                    rule=f"a sample needs {sequence_length + ahead} states",
                 )
         return starts[stratified_subset(split.years()[starts], section.data_subset)]
 

@@ -18,6 +18,8 @@ from weather.data.static_fields import FILE, read_static_fields
 from weather.data.year_file import Header
 from weather.errors import ConfigError, DataError, did_you_mean
 
+STATIC_INPUTS = "static fields' digests"  # what a checkpoint calls them
+
 
 @dataclass(frozen=True, eq=False)
 class StaticInput:
@@ -82,6 +84,11 @@ def read_static_inputs(
         digest = hashlib.blake2b(np.ascontiguousarray(field, "<f4").tobytes(), digest_size=8).hexdigest()
         inputs.append(StaticInput(name, ((field - mean) / deviation).astype(np.float32), digest))
     return tuple(inputs)
+
+
+def static_digests(inputs: Iterable[StaticInput]) -> dict[str, str]:
+    """Digest of each, by name."""
+    return {each.name: each.digest for each in inputs}
 
 
 def _unknown(name: str, static: tuple[str, ...], where: str) -> ConfigError:

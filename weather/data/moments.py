@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,10 +12,16 @@ TILE = 32_768  # values worked on at once: as float64 they fit into a core's sec
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean and standard deviation of each channel, both float32 [C] in the channel's physical unit."""
+    """Mean and standard deviation of each channel, both float32 [C] in the channel's physical unit.
+
+    Attributes:
+        differences: standard deviation [C] of the difference of two states, by lead in time steps, of those leads that
+            a model forecasts in this unit.
+    """
 
     means: np.ndarray
     stds: np.ndarray
+    differences: Mapping[int, np.ndarray] = field(default_factory=dict)
 
 
 class Moments:
@@ -43,15 +50,13 @@ class Moments:
         and the spread survives an offset that is far larger (Chan et al. 1983, section 3, shifted data). The pivot is
         a float32: the deviation of a float32 value from it is exact, and that of a constant is 0.
         """
-        times, channels = fields.shape[:2]
-        planes = fields.reshape(times, channels, -1)
-        if not planes.size:
+        if not fields.size:
             return
+        planes = fields.reshape(*fields.shape[:2], -1)
         with np.errstate(invalid="ignore", over="ignore"):
             first = self.mean if self.count else planes[0].mean(axis=1, dtype=np.float64)
             pivot = first.astype(np.float32).astype(np.float64)
-            piece = _shifted_sums(planes, pivot)
-            self.merge(piece)
+            self.merge(_shifted_sums(planes, pivot))
 
     def merge(self, other: Moments) -> None:
         """Take in the values that `other` has seen."""

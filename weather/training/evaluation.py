@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from weather.data.archive import Archive, open_archive
+from weather.data.extra_inputs import STATIC_INPUTS, static_digests
 from weather.data.loader import Normalizer, Samples
 from weather.data.reader import StateReader
 from weather.data.static_fields import FILE as STATIC_FILE
@@ -21,7 +22,7 @@ from weather.runtime.device import choose_device
 from weather.runtime.ranks import find_ranks
 from weather.runtime.run_folder import read_config
 from weather.training.checkpoint import Checkpoint
-from weather.training.preparation import STATIC_INPUTS, resolve_model, static_digests
+from weather.training.preparation import resolve_model
 from weather.training.restore import Forecaster, choose_checkpoint, restore, verified
 from weather.verification.climatology import Climatology, fit_climatology
 from weather.verification.leads import ModelStep, initial_samples
@@ -135,9 +136,9 @@ def as_trained(archive: Archive, checkpoint: Checkpoint) -> Archive:
                 where=archive.data_dir,
                 rule="a model is verified on the variables and the time step that it knows",
             )
-    if checkpoint.samples.get(STATIC_INPUTS, {}) != static_digests(archive):
+    if checkpoint.samples.get(STATIC_INPUTS, {}) != static_digests(archive.static_inputs):
         raise DataError(
-            f"its static fields are not those that the model was trained with: {', '.join(static_digests(archive))}",
+            f"its static fields are not those that the model was trained with: {', '.join(static_digests(archive.static_inputs))}",
             where=archive.data_dir / STATIC_FILE,
             rule="a model is verified with the static fields that it knows, point by point",
             fix=f"put a copy of {STATIC_FILE} of the archive that it was trained on there",

@@ -191,7 +191,7 @@ class WeatherTrainer:
             step=step,
             epoch=step // self.length.steps_per_epoch,
             samples=step * self.config.training.batch_size,
-            flops=step * self.length.flops_per_step,
+            flops=self.length.flops(step),
             seconds=self.watch.total(),
         )
         self.log.advance(step)
