@@ -14,11 +14,11 @@ import torch.distributed as dist
 
 from tests.archives import WrittenArchive
 from weather.config.wrapper import ConfigWrapper
+from weather.data.loader import Wanted
 from weather.data.year_file import FIELDS
 from weather.errors import DataError, LaunchError, TrainingError
 from weather.training.checkpoint import Progress
 from weather.training.checkpoint_store import CheckpointStore
-from weather.data.loader import Wanted
 from weather.training.failures import explain_nonfinite, readable_failure
 from weather.training.monitor import Reading, Requests
 from weather.training.preparation import Prepared, prepare

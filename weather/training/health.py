@@ -86,7 +86,12 @@ class Health:
         numbers = {name: value if math.isfinite(value) else None for name, value in values.items()}
         samples = describe_batch(self.prepared, batch.positions)
         self.log.event(
-            "skipped", step=reading.step, cause="not finite", skipped=self.skipped, batch=batch.positions.tolist(), **numbers
+            "skipped",
+            step=reading.step,
+            cause="not finite",
+            skipped=self.skipped,
+            batch=batch.positions.tolist(),
+            **numbers,
         )
         self.log.say(
             f"warning: step {reading.step} was left out (loss {reading.loss}, gradient norm {reading.grad_norm}): "

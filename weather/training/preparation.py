@@ -39,7 +39,10 @@ IDENTITY = (
     *(f"model.{key}" for key in ("embed_dim", "num_layers", "num_heads", "mlp_ratio", "patch_size", "img_size")),
     *(f"model.{key}" for key in ("input_channels", "output_channels", "sequence_length", "qkv_bias", "qk_norm")),
     *(f"model.{key}" for key in ("predict", "periodic_longitude", "tendency_scale", "lead_conditioning")),
-    *(f"data.{key}" for key in ("dt", "random_leads", "data_subset", "temporal_coverage", "channels", "coarsen", "coarsen_by")),
+    *(
+        f"data.{key}"
+        for key in ("dt", "random_leads", "data_subset", "temporal_coverage", "channels", "coarsen", "coarsen_by")
+    ),
     *(f"training.{key}" for key in ("batch_size", "seed")),
 )
 
