@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
         help="hours or days, multiples of the model's own lead, such as 6h,1d,3d; all are verified from the initial "
         "times that have truth at the longest (default: the model's own)",
     )
+    add("--step", metavar="LEAD", help="lead of one forecast, of a model with data.random_leads (default: data.dt)")
     add("--data_dir", metavar="DIR", help="another archive with the same grid and channels")
     add("--device", default="auto", metavar="D", help="auto, cuda, rocm, mps or cpu (default: %(default)s)")
     add("--precision", metavar="P", help="auto, bf16, fp16 or fp32 (default: the run's)")
@@ -60,6 +61,7 @@ def main() -> int:
         precision=options.precision,
         batch_size=options.batch_size,
         leads=None if options.leads is None else parse_leads(options.leads),
+        step=None if options.step is None else parse_leads(options.step)[0],
     )
     stop_process_group()
     if not evaluation.first_rank:

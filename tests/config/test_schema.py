@@ -33,9 +33,7 @@ def value_of(key: str, value: Any) -> Any:
 
 @pytest.mark.parametrize("section", KEYS_OTHERS_RELY_ON)
 def test_fixed_key_names_exist(section: str) -> None:
-    missing = set(KEYS_OTHERS_RELY_ON[section].split()) - set(
-        SECTIONS[section].model_fields
-    )
+    missing = set(KEYS_OTHERS_RELY_ON[section].split()) - set(SECTIONS[section].model_fields)
     assert not missing
 
 
@@ -43,17 +41,12 @@ def test_key_names_are_unique_over_all_sections() -> None:
     every_key = [key for section in SECTIONS.values() for key in section.model_fields]
     assert len(every_key) == len(set(every_key))
     assert set(SECTION_OF_KEY) == set(every_key) - set(SECTIONS["profile"].model_fields)
-    assert not set(every_key) & set(SECTIONS), (
-        "a key named like a section could not be routed"
-    )
+    assert not set(every_key) & set(SECTIONS), "a key named like a section could not be routed"
 
 
 def test_every_key_is_documented() -> None:
     undocumented = [
-        key
-        for section in SECTIONS.values()
-        for key, field in section.model_fields.items()
-        if not field.description
+        key for section in SECTIONS.values() for key, field in section.model_fields.items() if not field.description
     ]
     assert not undocumented
 
@@ -80,9 +73,7 @@ def test_defaults_are_valid_together() -> None:
         ("mlp_ratio", 4, 4.0),
     ],
 )
-def test_numbers_written_as_text_become_numbers(
-    key: str, text: Any, value: Any
-) -> None:
+def test_numbers_written_as_text_become_numbers(key: str, text: Any, value: Any) -> None:
     found = value_of(key, text)
     assert found == value
     assert type(found) is type(value)
@@ -204,18 +195,11 @@ def test_impossible_value_is_refused_by_key_and_value(key: str, value: Any) -> N
         ),
     ],
 )
-def test_model_without_what_is_asked_of_it_is_refused(
-    model: dict[str, Any], message: str
-) -> None:
+def test_model_without_what_is_asked_of_it_is_refused(model: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         ConfigWrapper({"model": model})
     assert value_of("stochastic_depth", 0.1) == 0.1
-    assert (
-        ConfigWrapper(
-            {"model": {"num_layers": 1, "stochastic_depth": 0}}
-        ).model.num_layers
-        == 1
-    )
+    assert ConfigWrapper({"model": {"num_layers": 1, "stochastic_depth": 0}}).model.num_layers == 1
 
 
 @pytest.mark.parametrize(
@@ -233,9 +217,7 @@ def test_precision_aliases(written: Any, meant: str) -> None:
     assert value_of("precision", written) == meant
 
 
-@pytest.mark.parametrize(
-    ("written", "meant"), [(False, "none"), ("none", "none"), ("blocks", "blocks")]
-)
+@pytest.mark.parametrize(("written", "meant"), [(False, "none"), ("none", "none"), ("blocks", "blocks")])
 def test_compile_may_be_switched_off(written: Any, meant: str) -> None:
     assert value_of("compile", written) == meant
 
@@ -275,21 +257,12 @@ def test_patch_need_not_divide_the_grid() -> None:
 
 
 def test_forecast_channels_are_among_the_inputs() -> None:
-    with pytest.raises(
-        ConfigError, match="output_channels 20 exceeds input_channels 19"
-    ):
+    with pytest.raises(ConfigError, match="output_channels 20 exceeds input_channels 19"):
         ConfigWrapper({"input_channels": 19, "output_channels": 20})
-    assert (
-        ConfigWrapper(
-            {"input_channels": 20, "output_channels": 20}
-        ).model.output_channels
-        == 20
-    )
+    assert ConfigWrapper({"input_channels": 20, "output_channels": 20}).model.output_channels == 20
 
 
-@pytest.mark.parametrize(
-    ("inputs", "outputs"), [("auto", 20), (3, "auto"), ("auto", "auto")]
-)
+@pytest.mark.parametrize(("inputs", "outputs"), [("auto", 20), (3, "auto"), ("auto", "auto")])
 def test_auto_channels_are_compared_later(inputs: Any, outputs: Any) -> None:
     model = ConfigWrapper({"input_channels": inputs, "output_channels": outputs}).model
     assert (model.input_channels, model.output_channels) == (inputs, outputs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,6 @@ from weather.data.static_fields import FILE, write_static_fields
 from weather.data.year_file import default_latitude, default_longitude
 from weather.errors import CheckpointError, ConfigError, DataError
 from weather.model.transformer import WeatherTransformer
-from weather.runtime.ranks import Ranks
 from weather.training.evaluation import Evaluation, evaluate
 from weather.training.forecast_step import ForecastStep
 from weather.training.preparation import (
@@ -30,8 +28,6 @@ from weather.training.preparation import (
     resolve_model,
 )
 from weather.training.trainer import WeatherTrainer
-from weather.verification.leads import ModelStep, initial_samples
-from weather.verification.skill import verify
 
 GRID = (8, 16)
 NAMES = ["longitude", "orography", "time_of_day"]
@@ -136,41 +132,6 @@ def test_a_run_is_resumed_and_evaluated_with_its_own_inputs(
     write_orography(archive.folder, seed=1)
     with pytest.raises(CheckpointError, match="static fields' digests was"):
         WeatherTrainer(config(archive, max_steps=4), device="cpu").train()
-
-
-def test_the_model_is_given_the_true_times_of_an_irregular_archive(
-    archive: WrittenArchive,
-) -> None:
-    """Three forecasts in a row: each sees the time that its state is for, of steps of 7 and 8 hours."""
-    WeatherTrainer(config(archive), device="cpu").train()
-    seen: list[np.ndarray] = []
-    evaluation = evaluated(archive)
-    forecaster = evaluation.forecaster
-    spy = Spy(forecaster.config, evaluation.archive, torch.device("cpu"), seen)
-    watched = dataclasses.replace(forecaster, step=spy)
-    split = evaluation.archive.splits["test"]
-    samples = initial_samples(split, ModelStep(split.step_hours, 1, 1, 2, 2), 3)
-    verify(watched, evaluation.archive, samples, evaluation.climatology, steps=(1, 3), device=torch.device("cpu"),
-           ranks=Ranks(), batch_size=9, threads=0, output_channels=2)  # fmt: skip
-    assert split.time is not None
-    for call, times in enumerate(seen):
-        np.testing.assert_array_equal(times[:, 0], split.time[call : call + 9])
-    assert len(seen) == 3
-
-
-class Spy(ForecastStep):
-    """Remembers the times it is given."""
-
-    def __init__(self, *more: Any) -> None:
-        super().__init__(*more[:3])
-        self.seen: list[np.ndarray] = more[3]
-
-    def __call__(
-        self, module: torch.nn.Module, states: torch.Tensor, time: np.ndarray | None
-    ) -> torch.Tensor:
-        assert time is not None
-        self.seen.append(time)
-        return super().__call__(module, states, time)
 
 
 def test_forecasts_depend_on_the_time_and_pass_gradients_to_the_states(

@@ -107,9 +107,9 @@ def report(
 
 def test_without_a_budget_the_end_follows_from_steps_and_speed(report: Callable[..., Told]) -> None:
     told = report()
-    before = datetime.datetime.now(datetime.timezone.utc)
+    before = datetime.datetime.now(datetime.UTC)
     record, line = told.step(40)
-    after = datetime.datetime.now(datetime.timezone.utc)
+    after = datetime.datetime.now(datetime.UTC)
     assert record["seconds_left"] == 60 * 2.0
     ending = datetime.datetime.fromisoformat(record["estimated_end"])
     # Whole seconds are written.

@@ -22,7 +22,8 @@ from weather.runtime.device import choose_device
 from weather.runtime.ranks import find_ranks
 from weather.runtime.run_folder import read_config
 from weather.training.checkpoint import Checkpoint
-from weather.training.preparation import resolve_model
+from weather.training.leads import chosen_lead
+from weather.training.preparation import DIFFERENCES, resolve_model
 from weather.training.restore import Forecaster, choose_checkpoint, restore, verified
 from weather.verification.climatology import Climatology, fit_climatology
 from weather.verification.leads import ModelStep, initial_samples
@@ -61,12 +62,14 @@ def evaluate(
     precision: str | None,
     batch_size: int,
     leads: Sequence[float] | None = None,
+    step: float | None = None,
     climatologies: Climatologies | None = None,
 ) -> Evaluation:
     """Verify the forecasts of a run on one split, over all ranks that were started.
 
     Args:
         leads: hours, multiples of the model's own lead; None: that one.
+        step: hours that one forecast covers, of a model with random leads; None: `data.dt`.
         climatologies: of runs that were evaluated before, to be shared where archive and channels are the same.
 
     Raises:
@@ -88,11 +91,12 @@ def evaluate(
     archive = as_trained(archive, selected)
     if checkpoint == "best" and selected.progress.validation_loss is None and ranks.first:
         print(f"no checkpoint was evaluated in training yet: this is the newest, of step {selected.progress.step}")
-    forecaster = restore(config, selected, archive, chosen)
+    lead = chosen_lead(config, archive.splits[split].step_hours, step)
+    forecaster = dataclasses.replace(restore(config, selected, archive, chosen), lead=lead)
     channels = int(config.model.output_channels)
     model = ModelStep(
         archive.splits[split].step_hours,
-        config.data.dt,
+        lead,
         config.model.sequence_length,
         len(archive.channels),
         channels,
@@ -144,7 +148,9 @@ def as_trained(archive: Archive, checkpoint: Checkpoint) -> Archive:
             fix=f"put a copy of {STATIC_FILE} of the archive that it was trained on there",
         )
     means, stds = (np.array(checkpoint.samples[name], np.float32) for name in ("means", "standard deviations"))
-    return dataclasses.replace(archive, statistics=Statistics(means, stds))
+    differences = checkpoint.samples.get(DIFFERENCES, {})
+    by_lead = {int(lead): np.array(values, np.float32) for lead, values in differences.items()}
+    return dataclasses.replace(archive, statistics=Statistics(means, stds, by_lead))
 
 
 def draw_example(evaluation: Evaluation, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from weather.data.archive import Archive
 from weather.data.statistics import read_difference_statistics
 from weather.errors import ConfigError
 from weather.runtime.seeds import derive_seed
+from weather.verification.leads import WHOLE, describe_lead
 
 
 def trained_leads(config: ConfigWrapper) -> tuple[int, ...]:
@@ -29,6 +31,30 @@ def draw_leads(config: ConfigWrapper, step: int) -> np.ndarray | None:
     generator = np.random.Generator(np.random.PCG64(derive_seed(config.training.seed, "leads", step)))
     leads = np.array(trained_leads(config))
     return leads[generator.integers(len(leads), size=config.training.batch_size)]
+
+
+def chosen_lead(config: ConfigWrapper, step_hours: float, hours: float | None) -> int:
+    """The lead in time steps that a model forecasts at once: the one asked for, or `data.dt`.
+
+    Args:
+        step_hours: time step of the archive.
+        hours: None: `data.dt`.
+
+    Raises:
+        ConfigError: it was not trained for that lead.
+    """
+    if hours is None:
+        return config.data.dt
+    trained = trained_leads(config)
+    for lead in trained:
+        if math.isclose(lead * step_hours, hours, rel_tol=WHOLE):
+            return lead
+    known = ", ".join(describe_lead(lead * step_hours) for lead in trained)
+    raise ConfigError(
+        f"--step {describe_lead(hours)}",
+        rule=f"the model was trained to forecast {known} at once",
+        fix="one of these; with --leads, it reaches their multiples",
+    )
 
 
 def with_differences(archive: Archive, config: ConfigWrapper) -> Archive:

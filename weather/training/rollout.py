@@ -1,7 +1,7 @@
 """The loss of several forecasts in a row, each from the one before, as training and validation take it.
 
 Gradients go back through all forecasts (back-propagation through time), so that the model is trained on the states
-that it makes itself (Lam et al. 2023, GraphCast, section 4.4 of the supplement; Nguyen et al. 2023, Stormer, section 3).
+that it makes itself, as GraphCast (Lam et al. 2023) and Stormer (Nguyen et al. 2023) are fine-tuned.
 """
 
 from __future__ import annotations

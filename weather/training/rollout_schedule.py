@@ -39,6 +39,11 @@ class RolloutSchedule:
             for (first, forecasts), end in zip(self.stretches, [*firsts, step], strict=True)
         )
 
+    def lengthening(self, step: int, recent: int) -> float:
+        """Most forecasts of the three steps from `step` on over most of the `recent` steps before; at least 1."""
+        before = max(self.forecasts(each) for each in range(max(0, step - recent), max(step, 1)))
+        return max(1.0, max(self.forecasts(each) for each in range(step, step + 3)) / before)
+
     def up_to(self, step: int) -> RolloutSchedule:
         """The same before a step, and one forecast from there on."""
         before: list[tuple[int, int]] = []

@@ -43,7 +43,6 @@ class Validator:
         self.device = strategy.device.torch_device
         self.micro_batch = micro_batch
         self.loader = self._open(prepared.validation, 1)
-        # Those with truth for as long as the longest rollout: fewer than those of one forecast, and none in a short split.
         rollout, longest = prepared.validation_rollout, prepared.length.rollout.longest
         self.rollout = None if rollout is None else self._open(rollout, longest)
 
@@ -102,7 +101,7 @@ class Validator:
     def _mean_loss(
         self, loader: BatchLoader, forecasts: int, errors: ErrorSums | None = None
     ) -> tuple[torch.Tensor, int]:
-        """Mean over all samples and forecasts in a row, and the number of samples; errors of each forecast, if asked."""
+        """Mean over all samples and forecasts in a row, and the number of samples; takes in errors, if asked."""
         total = torch.zeros((), device=self.device)
         for batch, counts in self._batches(loader, forecasts):
             fields = self.normalizer.normalize(batch.fields)
