@@ -13,13 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.daemons import daemons
-from tests.distributed.runs import (
-    PATIENCE_SECONDS,
-    REPOSITORY,
-    Workplace,
-    assert_same_bits,
-    descendants,
-)
+from tests.distributed.runs import PATIENCE_SECONDS, REPOSITORY, Workplace, assert_same_bits, descendants
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 DEEPSPEED = str(Path(sys.executable).parent / "deepspeed")

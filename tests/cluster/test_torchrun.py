@@ -12,13 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.distributed.runs import (
-    PATIENCE_SECONDS,
-    Workplace,
-    assert_same_bits,
-    descendants,
-    kill_tree,
-)
+from tests.distributed.runs import PATIENCE_SECONDS, Workplace, assert_same_bits, descendants, kill_tree
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 VARIABLES = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}

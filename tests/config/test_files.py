@@ -9,13 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from weather.config.files import (
-    find_config_file,
-    load_config,
-    merge,
-    parse_override,
-    read_configs,
-)
+from weather.config.files import find_config_file, load_config, merge, parse_override, read_configs
 from weather.config.schema import SECTIONS
 from weather.errors import ConfigError
 

@@ -79,17 +79,7 @@ def test_numbers_written_as_text_become_numbers(key: str, text: Any, value: Any)
     assert type(found) is type(value)
 
 
-@pytest.mark.parametrize(
-    "key",
-    [
-        "learning_rate",
-        "seed",
-        "batch_size",
-        "micro_batch_size",
-        "data_subset",
-        "dropout",
-    ],
-)
+@pytest.mark.parametrize("key", ["learning_rate", "seed", "batch_size", "micro_batch_size", "data_subset", "dropout"])
 @pytest.mark.parametrize("value", [True, False])
 def test_truth_values_are_no_numbers(key: str, value: bool) -> None:
     with pytest.raises(ConfigError, match=rf"{key} = {value}.*not a truth value"):
@@ -204,14 +194,7 @@ def test_model_without_what_is_asked_of_it_is_refused(model: dict[str, Any], mes
 
 @pytest.mark.parametrize(
     ("written", "meant"),
-    [
-        ("bf16-mixed", "bf16"),
-        ("16-mixed", "fp16"),
-        ("32-true", "fp32"),
-        (32, "fp32"),
-        ("32", "fp32"),
-        ("fp16", "fp16"),
-    ],
+    [("bf16-mixed", "bf16"), ("16-mixed", "fp16"), ("32-true", "fp32"), (32, "fp32"), ("32", "fp32"), ("fp16", "fp16")],
 )
 def test_precision_aliases(written: Any, meant: str) -> None:
     assert value_of("precision", written) == meant
@@ -228,10 +211,7 @@ def test_temporal_coverage_spans(span: str) -> None:
 
 
 def test_heads_divide_the_width() -> None:
-    with pytest.raises(
-        ConfigError,
-        match=r"embed_dim 380 .* num_heads 8: nearest valid embed_dim 376 or 384",
-    ):
+    with pytest.raises(ConfigError, match=r"embed_dim 380 .* num_heads 8: nearest valid embed_dim 376 or 384"):
         ConfigWrapper({"embed_dim": 380, "num_heads": 8})
 
 
@@ -242,18 +222,12 @@ def test_nearest_width_is_never_zero() -> None:
 
 @pytest.mark.parametrize("grid", [[7, 16], [16, 7]])
 def test_patch_fits_into_the_grid(grid: list[int]) -> None:
-    with pytest.raises(
-        ConfigError,
-        match=rf"patch_size 8 is larger than the grid \[{grid[0]}, {grid[1]}\]",
-    ):
+    with pytest.raises(ConfigError, match=rf"patch_size 8 is larger than the grid \[{grid[0]}, {grid[1]}\]"):
         ConfigWrapper({"patch_size": 8, "img_size": grid})
 
 
 def test_patch_need_not_divide_the_grid() -> None:
-    assert ConfigWrapper({"patch_size": 8, "img_size": [721, 1440]}).model.img_size == (
-        721,
-        1440,
-    )
+    assert ConfigWrapper({"patch_size": 8, "img_size": [721, 1440]}).model.img_size == (721, 1440)
 
 
 def test_forecast_channels_are_among_the_inputs() -> None:

@@ -16,15 +16,7 @@ import torch
 
 from tests.archives import WrittenArchive
 from weather.data.archive import open_archive
-from weather.data.loader import (
-    RING,
-    Batch,
-    BatchLoader,
-    Normalizer,
-    Samples,
-    check_finite,
-    sampled_states,
-)
+from weather.data.loader import RING, Batch, BatchLoader, Normalizer, Samples, check_finite, sampled_states
 from weather.data.order import evaluation_share, global_batch
 from weather.data.statistics import Statistics
 from weather.errors import DataError

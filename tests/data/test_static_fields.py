@@ -11,12 +11,7 @@ import pytest
 
 from tests.archives import WrittenArchive
 from weather.data.archive import open_archive
-from weather.data.static_fields import (
-    FILE,
-    StaticFields,
-    read_static_fields,
-    write_static_fields,
-)
+from weather.data.static_fields import FILE, StaticFields, read_static_fields, write_static_fields
 from weather.data.year_file import Header, default_latitude, default_longitude
 from weather.errors import DataError
 

@@ -15,19 +15,8 @@ import pytest
 from tests.archives import WrittenArchive
 from weather.data import statistics
 from weather.data.archive import open_split
-from weather.data.statistics import (
-    FOLDER,
-    MEANS_FILE,
-    RECORD_FILE,
-    read_record,
-    read_statistics,
-)
-from weather.data.statistics_command import (
-    check_statistics,
-    compute_statistics,
-    lead_steps,
-    merge_statistics,
-)
+from weather.data.statistics import FOLDER, MEANS_FILE, RECORD_FILE, read_record, read_statistics
+from weather.data.statistics_command import check_statistics, compute_statistics, lead_steps, merge_statistics
 from weather.errors import ConfigError, DataError
 
 MakeArchive = Callable[..., WrittenArchive]

@@ -5,13 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from weather.data.sun import (
-    day_angle,
-    declination,
-    distance_factor,
-    equation_of_time,
-    year_angle,
-)
+from weather.data.sun import day_angle, declination, distance_factor, equation_of_time, year_angle
 
 
 def times(*text: str) -> np.ndarray:

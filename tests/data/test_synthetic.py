@@ -12,13 +12,7 @@ import pytest
 
 from weather import synthesize
 from weather.data import synthetic, synthetic_request
-from weather.data.quasigeostrophic import (
-    CHANNELS,
-    RADIUS,
-    ROTATION,
-    Diagnosis,
-    TwoLayerModel,
-)
+from weather.data.quasigeostrophic import CHANNELS, RADIUS, ROTATION, Diagnosis, TwoLayerModel
 from weather.data.statistics import read_statistics
 from weather.data.synthetic import create_test_data
 from weather.data.year_file import read_header

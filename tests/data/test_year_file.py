@@ -13,12 +13,7 @@ import numpy as np
 import pytest
 
 from tests.archives import WrittenArchive
-from weather.data.year_file import (
-    create_year_file,
-    default_latitude,
-    default_longitude,
-    read_header,
-)
+from weather.data.year_file import create_year_file, default_latitude, default_longitude, read_header
 from weather.errors import DataError
 
 SHAPE = (6, 3, 4, 8)

@@ -13,12 +13,7 @@ import pytest
 from tests.archives import WrittenArchive
 from tests.diagnosis.plausible import CHANNELS, plausible
 from weather.config.wrapper import ConfigWrapper
-from weather.data.statistics import (
-    STANDARD_DEVIATIONS_FILE,
-    Statistics,
-    read_statistics,
-    write_statistics,
-)
+from weather.data.statistics import STANDARD_DEVIATIONS_FILE, Statistics, read_statistics, write_statistics
 from weather.diagnosis import archive_survey
 from weather.diagnosis.archive import examine_data
 from weather.diagnosis.archive_files import files_section

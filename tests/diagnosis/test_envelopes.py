@@ -5,14 +5,7 @@ from __future__ import annotations
 import pytest
 
 from weather.data.quasigeostrophic import CHANNELS
-from weather.diagnosis.envelopes import (
-    GRAVITY,
-    Variable,
-    envelope,
-    standard_atmosphere,
-    to_standard,
-    variable,
-)
+from weather.diagnosis.envelopes import GRAVITY, Variable, envelope, standard_atmosphere, to_standard, variable
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,7 @@ import pytest
 
 from tests.diagnosis.machines import found, record
 from weather.diagnosis.findings import Severity
-from weather.diagnosis.placement import (
-    core_section,
-    device_section,
-    join_ranks,
-    memory_section,
-    write_list,
-)
+from weather.diagnosis.placement import core_section, device_section, join_ranks, memory_section, write_list
 
 
 def test_ranks_with_devices_and_cores_of_their_own_are_left_in_peace() -> None:

@@ -8,13 +8,7 @@ from pathlib import Path
 import pytest
 
 from weather.diagnosis.findings import Section, Severity
-from weather.diagnosis.report import (
-    exit_status,
-    print_part,
-    print_result,
-    show,
-    write_json,
-)
+from weather.diagnosis.report import exit_status, print_part, print_result, show, write_json
 from weather.errors import LaunchError
 
 

@@ -14,13 +14,7 @@ from torch.distributed.fsdp import fully_shard
 
 from weather.errors import CheckpointError, end_of_rank
 from weather.training import checkpoint_store
-from weather.training.checkpoint import (
-    MARKER,
-    Progress,
-    complete_checkpoints,
-    load_tensors,
-    read_checkpoint,
-)
+from weather.training.checkpoint import MARKER, Progress, complete_checkpoints, load_tensors, read_checkpoint
 from weather.training.checkpoint_digest import DigestingWriter
 from weather.training.checkpoint_store import CheckpointStore
 from weather.training.checkpoint_verify import verify

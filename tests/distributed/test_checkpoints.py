@@ -12,13 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.distributed.runs import (
-    Workplace,
-    assert_same_bits,
-    descendants,
-    kill_tree,
-    launcher,
-)
+from tests.distributed.runs import Workplace, assert_same_bits, descendants, kill_tree, launcher
 from tests.distributed.store_on_ranks import PARTS
 from tests.training.checkpoints import flip
 from weather.training.checkpoint import complete_checkpoints

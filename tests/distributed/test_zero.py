@@ -13,13 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.distributed.runs import (
-    REPOSITORY,
-    Run,
-    Workplace,
-    assert_same_bits,
-    launcher,
-)
+from tests.distributed.runs import REPOSITORY, Run, Workplace, assert_same_bits, launcher
 from tests.distributed.zero_steps import build, observe
 
 pytest.importorskip("deepspeed")

@@ -11,13 +11,7 @@ import torch
 import torch.distributed as dist
 
 from weather.errors import ConfigError, LaunchError
-from weather.runtime.collectives import (
-    fail_together,
-    on_first_rank,
-    rank_was_lost,
-    start_process_group,
-    sum_over_ranks,
-)
+from weather.runtime.collectives import fail_together, on_first_rank, rank_was_lost, start_process_group, sum_over_ranks
 from weather.runtime.ranks import Ranks, expand_tasks_per_node, find_ranks, first_host
 
 

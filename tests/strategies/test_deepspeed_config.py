@@ -15,12 +15,7 @@ from weather.runtime.device import Device
 from weather.runtime.ranks import Ranks
 from weather.strategies import deepspeed_package
 from weather.strategies.batches import BatchPlan
-from weather.strategies.deepspeed_config import (
-    REPOSITORY,
-    fill_sizes,
-    find_file,
-    resolve,
-)
+from weather.strategies.deepspeed_config import REPOSITORY, fill_sizes, find_file, resolve
 from weather.strategies.deepspeed_package import launcher_variables, require_deepspeed
 from weather.strategies.zero import DeepSpeed, balanced_owners
 

@@ -17,14 +17,7 @@ from tests.training.stand_in import prepared
 from weather.config.wrapper import ConfigWrapper
 from weather.errors import CheckpointError
 from weather.training import checkpoint_verify
-from weather.training.checkpoint import (
-    MARKER,
-    STATE_FILE,
-    Checkpoint,
-    DamagedCheckpoint,
-    Progress,
-    read_checkpoint,
-)
+from weather.training.checkpoint import MARKER, STATE_FILE, Checkpoint, DamagedCheckpoint, Progress, read_checkpoint
 from weather.training.checkpoint_store import CheckpointStore
 from weather.training.checkpoint_verify import verify
 from weather.training.restore import choose_checkpoint, verified

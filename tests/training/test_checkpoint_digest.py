@@ -29,7 +29,7 @@ class FullDisk(io.RawIOBase):
 
 
 def test_the_cause_of_a_tensor_that_cannot_be_written_is_found() -> None:
-    with pytest.raises(Exception) as failure:
+    with pytest.raises(Exception) as failure:  # noqa: B017 - torch's own, whatever it is
         torch.save(torch.ones(1000), FullDisk())
     cause = _cause_on_disk(failure.value)
     assert isinstance(cause, OSError) and cause.errno == errno.ENOSPC

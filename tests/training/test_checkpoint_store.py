@@ -20,13 +20,7 @@ import torch
 from tests.training.checkpoints import FACTS, blank, save, tensors
 from weather.errors import CheckpointError
 from weather.training import checkpoint_store
-from weather.training.checkpoint import (
-    MARKER,
-    Progress,
-    complete_checkpoints,
-    load_tensors,
-    read_checkpoint,
-)
+from weather.training.checkpoint import MARKER, Progress, complete_checkpoints, load_tensors, read_checkpoint
 from weather.training.checkpoint_digest import ALGORITHM
 from weather.training.checkpoint_snapshot import Snapshot
 from weather.training.checkpoint_store import CheckpointStore, Saving

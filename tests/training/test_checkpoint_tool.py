@@ -17,12 +17,7 @@ from tests.training.checkpoints import FACTS, flip, save, saved, shard, tensors
 from weather.checkpoint import main
 from weather.config.wrapper import ConfigWrapper
 from weather.runtime.run_folder import RunLock, write_config
-from weather.training.checkpoint import (
-    MARKER,
-    STATE_FILE,
-    Progress,
-    complete_checkpoints,
-)
+from weather.training.checkpoint import MARKER, STATE_FILE, Progress, complete_checkpoints
 from weather.training.checkpoint_digest import digest_file
 from weather.training.checkpoint_store import CheckpointStore
 

@@ -21,13 +21,7 @@ from weather.config.files import load_config
 from weather.errors import TrainingError
 from weather.runtime.ranks import find_ranks
 from weather.training.monitor import Requests
-from weather.training.profiling import (
-    Profile,
-    StepProfile,
-    is_traced,
-    planned,
-    profile_of,
-)
+from weather.training.profiling import Profile, StepProfile, is_traced, planned, profile_of
 from weather.training.trainer import WeatherTrainer
 
 ON = ("profile.enabled=true", "profile.start_step=4", "profile.steps=2")

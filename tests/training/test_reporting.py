@@ -107,9 +107,9 @@ def report(
 
 def test_without_a_budget_the_end_follows_from_steps_and_speed(report: Callable[..., Told]) -> None:
     told = report()
-    before = datetime.datetime.now(datetime.UTC)
+    before = datetime.datetime.now(datetime.timezone.utc)
     record, line = told.step(40)
-    after = datetime.datetime.now(datetime.UTC)
+    after = datetime.datetime.now(datetime.timezone.utc)
     assert record["seconds_left"] == 60 * 2.0
     ending = datetime.datetime.fromisoformat(record["estimated_end"])
     # Whole seconds are written.

@@ -23,30 +23,18 @@ LATITUDE = np.array([67.5, 22.5, -22.5, -67.5])
 WEIGHTS = area_weights(LATITUDE)[:, None]
 
 
-def model_of(
-    archive: Archive, *, dt: int = 1, sequence_length: int = 1, output_channels: int = 2
-) -> ModelStep:
-    return ModelStep(
-        archive.splits["test"].step_hours, dt, sequence_length, 2, output_channels
-    )
+def model_of(archive: Archive, *, dt: int = 1, sequence_length: int = 1, output_channels: int = 2) -> ModelStep:
+    return ModelStep(archive.splits["test"].step_hours, dt, sequence_length, 2, output_channels)
 
 
 @pytest.fixture
 def written(tmp_path: Path) -> WrittenArchive:
     """Two test files that follow one another without a gap, 11 states in all."""
-    return write_archive(
-        tmp_path, files={"train": (9,), "test": (7, 4)}, channels=("a", "b")
-    )
+    return write_archive(tmp_path, files={"train": (9,), "test": (7, 4)}, channels=("a", "b"))
 
 
 def roll_out(
-    written: WrittenArchive,
-    forecast: Forecast,
-    leads: str,
-    *,
-    batch_size: int = 3,
-    threads: int = 1,
-    **model: int,
+    written: WrittenArchive, forecast: Forecast, leads: str, *, batch_size: int = 3, threads: int = 1, **model: int
 ) -> tuple[Skill, ...]:
     archive = open_archive(written.section(), ("train", "test"))
     knows = model_of(archive, **model)
@@ -70,34 +58,21 @@ def rmse(forecast: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("threads", [0, 2])
-def test_a_model_that_turns_the_globe_is_as_far_as_its_lead(
-    written: WrittenArchive, threads: int
-) -> None:
+def test_a_model_that_turns_the_globe_is_as_far_as_its_lead(written: WrittenArchive, threads: int) -> None:
     """A shift by one column a step: after k steps by k columns. All leads start from the same 6 times."""
-    skills = roll_out(
-        written,
-        lambda states, _: torch.roll(states[:, -1], 1, dims=-1),
-        "6h,18h,30h",
-        threads=threads,
-    )
+    skills = roll_out(written, lambda states, _: torch.roll(states[:, -1], 1, dims=-1), "6h,18h,30h", threads=threads)
     states = written.states("test").astype(np.float64)
     for skill, steps in zip(skills, (1, 3, 5), strict=True):
         assert (skill.lead_hours, skill.samples, skill.blown_up) == (6.0 * steps, 6, 0)
         truth = states[steps : steps + 6]
         # Normalising and restoring rounds at 1e-7 of the values.
         np.testing.assert_allclose(
-            skill.errors["model"].rmse,
-            rmse(np.roll(states[:6], steps, axis=-1), truth),
-            rtol=1e-5,
+            skill.errors["model"].rmse, rmse(np.roll(states[:6], steps, axis=-1), truth), rtol=1e-5
         )
-        np.testing.assert_allclose(
-            skill.errors["persistence"].rmse, rmse(states[:6], truth), rtol=1e-6
-        )
+        np.testing.assert_allclose(skill.errors["persistence"].rmse, rmse(states[:6], truth), rtol=1e-6)
 
 
-def test_a_model_of_several_states_sees_its_own_forecasts(
-    written: WrittenArchive,
-) -> None:
+def test_a_model_of_several_states_sees_its_own_forecasts(written: WrittenArchive) -> None:
     """x(t+1) = x(t) / 2 + 3 x(t-1) / 4 - x(t-2) / 4 of standard scores, for three steps; their times go with them."""
     seen: list[np.ndarray] = []
 
@@ -108,23 +83,13 @@ def test_a_model_of_several_states_sees_its_own_forecasts(
     skills = roll_out(written, forecast, "18h", sequence_length=3, batch_size=2)
     states = written.states("test").astype(np.float64)
     window = [states[i : i + 6] for i in range(3)]
-    for _ in range(
-        3
-    ):  # the recurrence is affine with weights that sum to 1, so it holds in physical units too
-        window = [
-            window[1],
-            window[2],
-            window[2] / 2 + window[1] * 0.75 - window[0] / 4,
-        ]
-    np.testing.assert_allclose(
-        skills[0].errors["model"].rmse, rmse(window[2], states[5:11]), rtol=1e-5
-    )
+    for _ in range(3):  # the recurrence is affine with weights that sum to 1, so it holds in physical units too
+        window = [window[1], window[2], window[2] / 2 + window[1] * 0.75 - window[0] / 4]
+    np.testing.assert_allclose(skills[0].errors["model"].rmse, rmse(window[2], states[5:11]), rtol=1e-5)
     assert skills[0].samples == 6
     times = open_archive(written.section(), ("test",)).splits["test"].time
     assert times is not None
-    for call, newest in enumerate(
-        seen
-    ):  # batches of two initial times, three forecasts in a row
+    for call, newest in enumerate(seen):  # batches of two initial times, three forecasts in a row
         first = 2 * (call // 3) + 2 + call % 3
         np.testing.assert_array_equal(newest, times[first : first + 2])
     assert len(seen) == 9
@@ -136,9 +101,7 @@ def test_forecasts_in_a_row_are_given_the_true_times_of_an_irregular_archive(
     """States are 7, 8 and 8 hours apart, and each forecast starts at the time of the state that it stands for."""
     hours = np.cumsum([7.0, 8.0, 8.0] * 4)
     times = {"train": (hours,), "test": (hours + 90_000,)}
-    written = write_archive(
-        tmp_path, files=dict.fromkeys(times, (12,)), times=times, channels=("a", "b")
-    )
+    written = write_archive(tmp_path, files=dict.fromkeys(times, (12,)), times=times, channels=("a", "b"))
     seen: list[np.ndarray] = []
 
     def forecast(states: torch.Tensor, time: np.ndarray | None) -> torch.Tensor:
@@ -148,42 +111,28 @@ def test_forecasts_in_a_row_are_given_the_true_times_of_an_irregular_archive(
 
     for sequence_length in (1, 2):
         seen.clear()
-        roll_out(
-            written, forecast, "8h,1d", sequence_length=sequence_length, batch_size=9
-        )
+        roll_out(written, forecast, "8h,1d", sequence_length=sequence_length, batch_size=9)
         true = open_archive(written.section(), ("test",)).splits["test"].time
         assert true is not None
         for call, found in enumerate(seen[:3]):
             for state in range(sequence_length):
-                np.testing.assert_array_equal(
-                    found[:, state], true[call + state :][: len(found)]
-                )
+                np.testing.assert_array_equal(found[:, state], true[call + state :][: len(found)])
 
 
-def test_persistence_is_the_model_that_stands_still_at_every_lead(
-    written: WrittenArchive,
-) -> None:
+def test_persistence_is_the_model_that_stands_still_at_every_lead(written: WrittenArchive) -> None:
     skills = roll_out(written, lambda states, _: states[:, -1], "12h,1d", dt=2)
     states = written.states("test").astype(np.float64)
-    np.testing.assert_allclose(
-        skills[1].errors["model"].rmse, rmse(states[:7], states[4:]), rtol=1e-5
-    )
+    np.testing.assert_allclose(skills[1].errors["model"].rmse, rmse(states[:7], states[4:]), rtol=1e-5)
     scores = scores_of(skills)
     for by_lead in scores.values():
         assert list(by_lead) == ["12", "24"]
         for at_lead in by_lead.values():
-            assert at_lead["model"] == pytest.approx(
-                at_lead["persistence"], rel=1e-4, abs=1e-5
-            )
+            assert at_lead["model"] == pytest.approx(at_lead["persistence"], rel=1e-4, abs=1e-5)
 
 
-def test_a_forecast_that_blows_up_is_null_from_where_it_does(
-    written: WrittenArchive,
-) -> None:
+def test_a_forecast_that_blows_up_is_null_from_where_it_does(written: WrittenArchive) -> None:
     """One of 8 forecasts overflows float32 in its third step; it counts, and the others' scores do not hide it."""
-    bound = torch.from_numpy(np.sort(written.states("test")[:8, 0].max(axis=(1, 2))))[
-        -2:
-    ].mean()
+    bound = torch.from_numpy(np.sort(written.states("test")[:8, 0].max(axis=(1, 2))))[-2:].mean()
     archive = open_archive(written.section(), ("train", "test"))
     bound = (bound - archive.statistics.means[0]) / archive.statistics.stds[0]
 
@@ -196,36 +145,25 @@ def test_a_forecast_that_blows_up_is_null_from_where_it_does(
     assert [skill.blown_up for skill in skills] == [0, 1]
     scores = scores_of(skills)["a"]
     assert scores["6"]["model"]["rmse"] > 1e10
-    assert (
-        scores["18"]["model"]["rmse"] is None
-        and scores["18"]["persistence"]["rmse"] is not None
-    )
+    assert scores["18"]["model"]["rmse"] is None and scores["18"]["persistence"]["rmse"] is not None
     assert skills[1].samples == 8
 
 
 def test_leads_are_refused_with_what_is_possible(written: WrittenArchive) -> None:
     archive = open_archive(written.section(), ("train", "test"))
-    with pytest.raises(
-        ConfigError, match="a lead of 15h.*multiple.*nearest: 12h or 18h"
-    ):
+    with pytest.raises(ConfigError, match="a lead of 15h.*multiple.*nearest: 12h or 18h"):
         model_of(archive).steps(parse_leads("6h,15h"))
     with pytest.raises(ConfigError, match="a lead of 6h.*nearest: 12h"):
         model_of(archive, dt=2).steps(parse_leads("6h"))
     with pytest.raises(ConfigError, match="forecasts 1 of its 2 channels"):
         model_of(archive, output_channels=1).steps(parse_leads("1d"))
     assert model_of(archive, output_channels=1).steps(parse_leads("6h")) == (1,)
-    with pytest.raises(
-        ConfigError, match="sees 2 consecutive states and forecasts 2 steps ahead"
-    ):
+    with pytest.raises(ConfigError, match="sees 2 consecutive states and forecasts 2 steps ahead"):
         model_of(archive, dt=2, sequence_length=2).steps(parse_leads("1d"))
     with pytest.raises(ConfigError, match="'3w' is no lead"):
         parse_leads("1d,3w")
-    with pytest.raises(
-        ConfigError, match="longest run.* has 11; the longest lead possible is 54h"
-    ):
-        initial_samples(
-            archive.splits["test"], model_of(archive, sequence_length=2), 10
-        )
+    with pytest.raises(ConfigError, match="longest run.* has 11; the longest lead possible is 54h"):
+        initial_samples(archive.splits["test"], model_of(archive, sequence_length=2), 10)
 
 
 def test_initial_times_keep_clear_of_gaps(written: WrittenArchive) -> None:
@@ -233,10 +171,4 @@ def test_initial_times_keep_clear_of_gaps(written: WrittenArchive) -> None:
     broken = split.consecutive.copy()
     broken[6] = False
     split = dataclasses.replace(split, consecutive=broken)
-    assert initial_samples(split, ModelStep(6.0, 1, 1, 2, 2), 3).starts.tolist() == [
-        0,
-        1,
-        2,
-        3,
-        7,
-    ]
+    assert initial_samples(split, ModelStep(6.0, 1, 1, 2, 2), 3).starts.tolist() == [0, 1, 2, 3, 7]

@@ -13,17 +13,8 @@ from weather.model.transformer import WeatherTransformer
 from weather.runtime.ranks import Ranks
 from weather.strategies import find_strategy
 from weather.strategies.single import SingleProcess
-from weather.study.design.costing import (
-    cost_run,
-    planned_device,
-    planned_ranks,
-    prepare_run,
-)
-from weather.study.design.memory import (
-    MemoryEstimate,
-    checkpoint_bytes,
-    estimate_memory,
-)
+from weather.study.design.costing import cost_run, planned_device, planned_ranks, prepare_run
+from weather.study.design.memory import MemoryEstimate, checkpoint_bytes, estimate_memory
 from weather.training.assembly import assemble
 from weather.training.trainer import WeatherTrainer
 

@@ -12,12 +12,7 @@ from tests.archives import WrittenArchive
 from tests.study.design.studies import description
 from weather.errors import ConfigError
 from weather.study.design.description import StudyDescription
-from weather.study.design.next_run import (
-    NEXT,
-    plan_next_run,
-    size_nearest_to,
-    with_next_runs,
-)
+from weather.study.design.next_run import NEXT, plan_next_run, size_nearest_to, with_next_runs
 from weather.study.design.plan import plan_study
 from weather.study.folder import StudyFolder
 from weather.study.planned import PlannedRun, StudyPlan

@@ -12,13 +12,7 @@ from tests.study.design.studies import description
 from weather.errors import DataError
 from weather.study.design import probe
 from weather.study.design.plan import plan_study
-from weather.study.design.probe import (
-    probe_plan,
-    probe_source,
-    read_probe,
-    with_probe,
-    with_rate,
-)
+from weather.study.design.probe import probe_plan, probe_source, read_probe, with_probe, with_rate
 from weather.study.folder import StudyFolder
 from weather.study.planned import StudyPlan
 

@@ -17,11 +17,7 @@ from weather.runtime.nodes import usable_cores
 from weather.study.execution.conductor import conduct, starting_order
 from weather.study.execution.contract import TrainOptions
 from weather.study.execution.local import LocalExecutor
-from weather.study.execution.records import (
-    newest_checkpoint_step,
-    process_lives,
-    read_attempts,
-)
+from weather.study.execution.records import newest_checkpoint_step, process_lives, read_attempts
 from weather.study.execution.state import observe
 
 TWO_AT_ONCE = min(2, len(usable_cores()))

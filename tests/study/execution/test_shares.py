@@ -7,12 +7,7 @@ import torch
 
 from weather.errors import LaunchError
 from weather.study.execution import shares
-from weather.study.execution.shares import (
-    Accelerators,
-    Share,
-    divide,
-    find_accelerators,
-)
+from weather.study.execution.shares import Accelerators, Share, divide, find_accelerators
 
 
 @pytest.fixture

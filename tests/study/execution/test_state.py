@@ -13,13 +13,7 @@ from typing import Any
 import pytest
 
 from tests.study.execution.small_study import SmallStudy
-from weather.study.execution.records import (
-    Attempt,
-    newest_checkpoint_step,
-    process_lives,
-    read_metrics,
-    write_attempts,
-)
+from weather.study.execution.records import Attempt, newest_checkpoint_step, process_lives, read_metrics, write_attempts
 from weather.study.execution.state import KILLED, TOO_EARLY, RunState, observe, settle
 from weather.study.planned import StudyPlan
 

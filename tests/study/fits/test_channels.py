@@ -7,19 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.study.fits.made_up_channels import (
-    ALIKE,
-    FLOPS_PER_PRODUCT,
-    LARGER,
-    POOLED,
-    made_up_study,
-)
-from weather.study.fits.channels import (
-    ChannelFit,
-    ChannelScaling,
-    compute_exponent,
-    fit_channels,
-)
+from tests.study.fits.made_up_channels import ALIKE, FLOPS_PER_PRODUCT, LARGER, POOLED, made_up_study
+from weather.study.fits.channels import ChannelFit, ChannelScaling, compute_exponent, fit_channels
 from weather.study.fits.laws import LossLaw
 
 

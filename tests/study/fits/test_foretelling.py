@@ -1,13 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.study.fits.published import (
-    LAW,
-    REPEATED,
-    TOKENS_AND_PARAMETERS,
-    grid,
-    repeating,
-)
+from tests.study.fits.published import LAW, REPEATED, TOKENS_AND_PARAMETERS, grid, repeating
 from weather.errors import DataError
 from weather.study.fits.foretelling import RunAhead, foretell
 

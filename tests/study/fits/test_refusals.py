@@ -8,12 +8,7 @@ import numpy as np
 import pytest
 
 from weather.errors import DataError
-from weather.study.fits.fit import (
-    StudyFit,
-    _compare_compute,
-    _isoflop_exponent,
-    fit_study,
-)
+from weather.study.fits.fit import StudyFit, _compare_compute, _isoflop_exponent, fit_study
 from weather.study.fits.isoflop import fit_isoflops
 from weather.study.fits.laws import Array, LossLaw
 from weather.study.fits.observations import Observations

@@ -18,12 +18,7 @@ from weather.config.wrapper import ConfigWrapper
 from weather.errors import ConfigError, DataError
 from weather.study.folder import StudyFolder
 from weather.study.planned import ImpossibleRun, PlannedRun, RunCost, StudyPlan
-from weather.study.results.collection import (
-    collect,
-    collect_runs,
-    collect_study,
-    write_runs,
-)
+from weather.study.results.collection import collect, collect_runs, collect_study, write_runs
 from weather.study.results.records import read_records
 from weather.study.results.row import Row, lone_row
 from weather.study.results.table import read_table

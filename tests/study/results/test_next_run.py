@@ -15,11 +15,7 @@ from weather.errors import DataError
 from weather.study.design.plan import plan_study
 from weather.study.folder import StudyFolder
 from weather.study.results import next_run
-from weather.study.results.next_run import (
-    NextRun,
-    register_next_run,
-    registered_next_run,
-)
+from weather.study.results.next_run import NextRun, register_next_run, registered_next_run
 from weather.study.results.table import read_table
 
 BUDGET = 1.6e8

@@ -10,13 +10,7 @@ import numpy as np
 import pytest
 
 from weather.errors import DataError
-from weather.study.results.skill import (
-    SkillRow,
-    channel_errors,
-    read_scores,
-    read_skill,
-    write_skill,
-)
+from weather.study.results.skill import SkillRow, channel_errors, read_scores, read_skill, write_skill
 from weather.study.results.table import read_table
 
 ROW = SkillRow("a", "t2m", "K", 6.0, 2.0, 1.5, -0.1, 0.9, 3.0, 4.0, 12, "test")
