@@ -29,6 +29,8 @@ OPTIONS: list[dict[str, Any]] = [
     {"img_size": (13, 7), "patch_size": 3},
     {"output_channels": 1},
     {"output_channels": 2, "sequence_length": 2, "predict": "tendency"},
+    {"extra_channels": 2},
+    {"extra_channels": 3, "output_channels": 2, "sequence_length": 2, "predict": "tendency", "img_size": (9, 18)},
     {"mlp_ratio": 3.5},
     {"mlp_ratio": 2.33},
     {"predict": "tendency"},
@@ -58,7 +60,7 @@ def input_gradient_of_embedding(section: ModelSection) -> int:
     """FLOPs of the gradient with respect to fields and lead, which training does not need and PyTorch leaves out."""
     assert section.input_channels != "auto"
     lead = 2 * 2 * LeadEmbedding.FREQUENCIES * section.embed_dim if section.lead_conditioning else 0
-    return lead + 2 * model_cost(section).tokens * section.input_channels * section.patch_size**2 * section.embed_dim
+    return lead + 2 * model_cost(section).tokens * section.embedded_channels * section.patch_size**2 * section.embed_dim
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=name)

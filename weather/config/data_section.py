@@ -26,6 +26,10 @@ class DataSection(Section):
     """Train on the last `5y`, `6m` or `90d` only; null: on all."""
     channels: Literal["all"] | list[str | Whole] = "all"
     """Channels by name or index, in the order given; all: as in the archive."""
+    extra_inputs: list[str] = []
+    """Fields given to the model beside the channels: cos_latitude, sin_latitude, longitude (its sine and cosine),
+    time_of_day (local solar time), day_of_year, insolation (at the top of the atmosphere), or names in the archive's
+    static.h5, such as land_sea_mask and orography."""
     coarsen: Positive = 1
     """Whole factor by which latitudes and longitudes are coarsened while states are read; 1: as in the archive."""
     coarsen_by: Literal["area_mean", "bilinear", "stride"] = "area_mean"
@@ -50,6 +54,13 @@ class DataSection(Section):
     def _some_channels(cls, value: Any) -> Any:
         if value != "all" and (not value or len(set(map(str, value))) != len(value)):
             raise ValueError("the list is empty or names a channel twice")
+        return value
+
+    @field_validator("extra_inputs")
+    @classmethod
+    def _each_once(cls, value: list[str]) -> list[str]:
+        if len(set(value)) != len(value):
+            raise ValueError("the list names a field twice")
         return value
 
     @model_validator(mode="after")

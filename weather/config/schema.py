@@ -35,6 +35,8 @@ class ModelSection(Section):
     """Channels that the model sees; auto: all that `data.channels` selects."""
     output_channels: Auto | Positive = "auto"
     """Channels that it forecasts: the first so many of the input channels; auto: all."""
+    extra_channels: Count = 0
+    """Channels that `data.extra_inputs` adds behind these. It follows from that key: auto, or left out, fills it in."""
     sequence_length: Positive = 1
     """Consecutive past states given to the model; tokens, memory and FLOPs grow with it."""
     qkv_bias: bool = True
@@ -98,6 +100,12 @@ class ModelSection(Section):
                 "the forecast channels are the first of the input channels"
             )
         return self
+
+    @property
+    def embedded_channels(self) -> int:
+        """All channels that the patch embedding takes: the archive's, then the extra ones."""
+        assert self.input_channels != "auto"
+        return self.input_channels + self.extra_channels
 
 
 class TrainingSection(Section):

@@ -17,6 +17,7 @@ import numpy as np
 from weather.config.schema import DataSection
 from weather.data.agreement import check_agreement
 from weather.data.coarsening import Coarsening, plan_coarsening
+from weather.data.extra_inputs import StaticInput, read_static_inputs
 from weather.data.order import sample_starts, stratified_subset
 from weather.data.statistics import Statistics, read_statistics
 from weather.data.year_file import Header, read_header
@@ -108,6 +109,7 @@ class Archive:
         channel_indices: [C] position of each selected channel in the files.
         channels, channel_units: [C] of the selected channels, in the order selected.
         statistics: of the selected channels.
+        static_inputs: those of `data.extra_inputs` that are not computed.
     """
 
     data_dir: Path
@@ -118,6 +120,7 @@ class Archive:
     latitude: np.ndarray = field(compare=False)
     longitude: np.ndarray = field(compare=False)
     statistics: Statistics = field(compare=False)
+    static_inputs: tuple[StaticInput, ...] = field(default=(), compare=False)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -160,7 +163,8 @@ def open_archive(section: DataSection, splits: Sequence[str] = SPLITS) -> Archiv
 
     Raises:
         DataError: a split is missing or empty, a file is damaged, files disagree, statistics do not fit.
-        ConfigError: `data.channels` names a channel that the archive does not have, or `data.coarsen` does not fit.
+        ConfigError: `data.channels` or `data.extra_inputs` names what the archive does not have, or `data.coarsen` does
+            not fit.
     """
     data_dir = Path(section.data_dir)
     if not data_dir.is_dir():
@@ -192,6 +196,7 @@ def open_archive(section: DataSection, splits: Sequence[str] = SPLITS) -> Archiv
         latitude=grid.latitude,
         longitude=grid.longitude,
         statistics=read_statistics(data_dir, first.channels, indices),
+        static_inputs=read_static_inputs(section, [split.headers[0] for split in opened.values()], coarsening),
     )
 
 

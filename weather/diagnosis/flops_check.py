@@ -123,7 +123,7 @@ def _torch_count(
     expected, reasons = 0, []
     if backward:
         assert section.input_channels != "auto"
-        expected -= 2 * cost.tokens * section.input_channels * section.patch_size**2 * section.embed_dim
+        expected -= 2 * cost.tokens * section.embedded_channels * section.patch_size**2 * section.embed_dim
         if section.lead_conditioning:
             expected -= 2 * 2 * LeadEmbedding.FREQUENCIES * section.embed_dim
         reasons.append("no gradient of the input fields")
@@ -187,4 +187,4 @@ def count_by_deepspeed(section: ModelSection, device: Device, ranks: Ranks, repo
 
 def _shape(section: ModelSection) -> tuple[int, ...]:
     assert section.img_size != "auto" and section.input_channels != "auto"
-    return (1, section.sequence_length, section.input_channels, *section.img_size)
+    return (1, section.sequence_length, section.embedded_channels, *section.img_size)

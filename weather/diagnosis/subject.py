@@ -71,12 +71,12 @@ class Subject:
             return {name: parameter.shape for name, parameter in self.build("meta", torch.float32).named_parameters()}
 
     def samples(self, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Past states [batch, sequence_length, input channels, lat, lon] of a rank and the next ones [batch, output
+        """Past states [batch, sequence_length, embedded channels, lat, lon] of a rank and the next ones [batch, output
         channels, lat, lon], standard normal."""
         section = self.config.model
         assert section.img_size != "auto" and section.input_channels != "auto" and section.output_channels != "auto"
         generator = torch.Generator().manual_seed(rank % DISTINCT_BATCHES)
-        past = (self.batch, section.sequence_length, section.input_channels, *section.img_size)
+        past = (self.batch, section.sequence_length, section.embedded_channels, *section.img_size)
         truth = (self.batch, section.output_channels, *section.img_size)
         return torch.randn(past, generator=generator), torch.randn(truth, generator=generator)
 
@@ -130,7 +130,8 @@ def choose_subject(config: ConfigWrapper, ranks: Ranks, device: Device) -> tuple
             "samples_per_rank": batch,
             "parameters": model_cost(full).parameters,
             "grid": _points(full),
-            "channels": f"{full.input_channels} in, {full.output_channels} out",
+            "channels": f"{full.input_channels} in, {full.output_channels} out"
+            + (f", {full.extra_channels} extra in" if full.extra_channels else ""),
             "layers": full.num_layers,
             "tokens": model_cost(full).tokens,
         }

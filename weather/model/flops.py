@@ -49,7 +49,7 @@ def model_cost(section: ModelSection) -> ModelCost:
     rows, columns = token_grid(section.img_size, section.patch_size)
     tokens_in_state = rows * columns
     tokens = tokens_in_state * section.sequence_length
-    patch_inputs = section.input_channels * section.patch_size**2
+    patch_inputs = section.embedded_channels * section.patch_size**2
     patch_outputs = section.output_channels * section.patch_size**2
     waves = min(SpacePositions.WAVES, (columns - 1) // 2)
     position_columns = 2 * waves + 1 if section.periodic_longitude else columns

@@ -44,7 +44,7 @@ class WeatherTransformer(nn.Module):
         self.tokens_rc = token_grid(section.img_size, patch)
         self.patched_grid = (self.tokens_rc[0] * patch, self.tokens_rc[1] * patch)
         self.patch, self.sequence_length = patch, section.sequence_length
-        self.input_channels, self.output_channels = section.input_channels, section.output_channels
+        self.embedded_channels, self.output_channels = section.embedded_channels, section.output_channels
         self.persistence_at_start = section.predict == "tendency"
         #: Whether the tendency is added here; one that has another unit is for the caller to scale and add.
         self.tendency = self.persistence_at_start and section.tendency_scale == "state"
@@ -55,7 +55,7 @@ class WeatherTransformer(nn.Module):
             compute_dtype=compute_dtype,
             head_dim=dim // section.num_heads,
         )
-        self.embedding = nn.Linear(section.input_channels * patch**2, dim)
+        self.embedding = nn.Linear(section.embedded_channels * patch**2, dim)
         self.space_positions = SpacePositions(*self.tokens_rc, dim, periodic=section.periodic_longitude)
         self.time_positions = nn.Parameter(torch.zeros(section.sequence_length, 1, dim))
         self.dropout = nn.Dropout(section.dropout)
@@ -113,6 +113,7 @@ class WeatherTransformer(nn.Module):
     ) -> torch.Tensor:
         """Forecast [B, output channels, h, w] in float32 from normalised past states [B, T, C, h, w], oldest first.
 
+        C counts the extra inputs too; they stand behind the channels of the archive.
         With `tendency_scale: difference` it is the difference from the newest state, in its own unit.
 
         Args:

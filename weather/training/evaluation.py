@@ -11,8 +11,10 @@ import numpy as np
 import torch
 
 from weather.data.archive import Archive, open_archive
+from weather.data.extra_inputs import STATIC_INPUTS, static_digests
 from weather.data.loader import Normalizer, Samples
 from weather.data.reader import StateReader
+from weather.data.static_fields import FILE as STATIC_FILE
 from weather.data.statistics import Statistics
 from weather.errors import ConfigError, DataError
 from weather.runtime.collectives import on_first_rank, start_process_group
@@ -125,7 +127,7 @@ def as_trained(archive: Archive, checkpoint: Checkpoint) -> Archive:
     """The archive with the statistics that the model was trained with.
 
     Raises:
-        DataError: its channels or its time step are not those that the model was trained on.
+        DataError: its channels, its time step or its static fields are not those that the model was trained on.
     """
     step = archive.splits["train"].step_hours
     for what, trained, found in (
@@ -138,6 +140,13 @@ def as_trained(archive: Archive, checkpoint: Checkpoint) -> Archive:
                 where=archive.data_dir,
                 rule="a model is verified on the variables and the time step that it knows",
             )
+    if checkpoint.samples.get(STATIC_INPUTS, {}) != static_digests(archive.static_inputs):
+        raise DataError(
+            f"its static fields are not those that the model was trained with: {', '.join(static_digests(archive.static_inputs))}",
+            where=archive.data_dir / STATIC_FILE,
+            rule="a model is verified with the static fields that it knows, point by point",
+            fix=f"put a copy of {STATIC_FILE} of the archive that it was trained on there",
+        )
     means, stds = (np.array(checkpoint.samples[name], np.float32) for name in ("means", "standard deviations"))
     differences = checkpoint.samples.get(DIFFERENCES, {})
     by_lead = {int(lead): np.array(values, np.float32) for lead, values in differences.items()}

@@ -8,6 +8,7 @@ from torch import nn
 
 from weather.config.wrapper import ConfigWrapper
 from weather.data.archive import Archive
+from weather.data.extra_inputs import ExtraInputs
 from weather.training.leads import Leads
 
 
@@ -22,6 +23,8 @@ class ForecastStep:
 
     def __init__(self, config: ConfigWrapper, archive: Archive, device: torch.device) -> None:
         self.config, self.archive, self.device = config, archive, device
+        names, static = config.data.extra_inputs, archive.static_inputs
+        self.extra_inputs = ExtraInputs(names, static, archive.latitude, archive.longitude, device)
         self.leads = Leads(config, archive, device)
 
     def __call__(
@@ -46,6 +49,6 @@ class ForecastStep:
             [batch, output channel, lat, lon] normalised.
         """
         inputs = self.leads.inputs(len(states), leads)
-        forecast: torch.Tensor = module(states, inputs, recompute)
+        forecast: torch.Tensor = module(self.extra_inputs.append(states, time), inputs, recompute)
         scale = self.leads.error_scale(len(states), leads)
         return forecast if scale is None else states[:, -1, : forecast.shape[1]] + scale * forecast

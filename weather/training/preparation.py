@@ -17,6 +17,7 @@ from weather.config.schema import DataSection
 from weather.config.wrapper import ConfigWrapper
 from weather.data.archive import Archive, open_archive
 from weather.data.default_archive import make_default_archive
+from weather.data.extra_inputs import STATIC_INPUTS, static_digests
 from weather.data.loader import Samples, Wanted, check_finite, sampled_states
 from weather.data.order import global_batch, rank_share, sample_starts
 from weather.data.reader import StateReader
@@ -39,10 +40,8 @@ IDENTITY = (
     *(f"model.{key}" for key in ("embed_dim", "num_layers", "num_heads", "mlp_ratio", "patch_size", "img_size")),
     *(f"model.{key}" for key in ("input_channels", "output_channels", "sequence_length", "qkv_bias", "qk_norm")),
     *(f"model.{key}" for key in ("predict", "periodic_longitude", "tendency_scale", "lead_conditioning")),
-    *(
-        f"data.{key}"
-        for key in ("dt", "random_leads", "data_subset", "temporal_coverage", "channels", "coarsen", "coarsen_by")
-    ),
+    *(f"data.{key}" for key in ("dt", "random_leads", "data_subset", "temporal_coverage", "channels", "extra_inputs")),
+    *(f"data.{key}" for key in ("coarsen", "coarsen_by")),
     *(f"training.{key}" for key in ("batch_size", "seed")),
 )
 
@@ -99,6 +98,7 @@ class Prepared:
             "time step in hours": samples.split.step_hours,
             "means": archive.statistics.means.tolist(),
             "standard deviations": archive.statistics.stds.tolist(),
+            STATIC_INPUTS: static_digests(archive.static_inputs),
             **({DIFFERENCES: differences} if differences else {}),
         }
 
@@ -267,6 +267,7 @@ def changed_keys(old: dict[str, Any], new: ConfigWrapper) -> dict[str, tuple[Any
 def changed_samples(old: dict[str, Any], prepared: Prepared) -> dict[str, tuple[Any, Any]]:
     """What of `Prepared.identity` differs from that of a checkpoint: {name: (old, new)}."""
     now = prepared.identity()
+    old = {STATIC_INPUTS: {}, **old}  # a checkpoint that does not say had none
     return {f"the archive's {name}": (old.get(name), value) for name, value in now.items() if old.get(name) != value}
 
 

@@ -78,7 +78,9 @@ class Reporter:
         grid = "x".join(map(str, self.prepared.archive.grid))
         self.log.say(
             f"run '{config.experiment.name}': {cost.parameters / 1e6:.2f} M parameters, {cost.tokens} tokens a sample, "
-            f"grid {grid}, {len(self.prepared.archive.channels)} channels, {self._step_hours()}"
+            f"grid {grid}, {len(self.prepared.archive.channels)} channels, "
+            + (f"{config.model.extra_channels} extra inputs, " if config.model.extra_channels else "")
+            + self._step_hours()
         )
         self.log.say(
             f"{strategy.name} on {self.ranks.world_size} x {self.device.name} in {self.device.precision}: "

@@ -65,7 +65,6 @@ class Rollout:
     ) -> None:
         self.forecast, self.samples, self.steps, self.output_channels = forecast, samples, steps, output_channels
         self.normalizer = Normalizer(archive.statistics, device)
-        self.step_time = np.timedelta64(round(samples.dt * samples.split.step_hours * 3600), "s")
         split, channels = samples.split, archive.channel_indices
         # A loader's sample is some states and one more after them: here the newest input, and there truth alone.
         inputs = Samples(split, samples.starts, samples.sequence_length - 1, 1)
@@ -87,6 +86,7 @@ class Rollout:
         Raises:
             DataError: a state cannot be read.
         """
+        valid = self.samples.split.time  # a step of an irregular archive is not always its median
         truths = self.truth.batches(self.true_states(positions, steps) for positions in order for steps in self.steps)
         for batch in self.inputs.batches(order):
             initial = batch.fields[:, -1, : self.output_channels]
@@ -101,8 +101,9 @@ class Rollout:
                     )
                 if step < self.steps[-1]:
                     states = torch.cat([states[:, 1:], scores[:, None]], dim=1)
-                    if time is not None:
-                        time = np.concatenate([time[:, 1:], time[:, -1:] + self.step_time], axis=1)
+                    if time is not None and valid is not None:
+                        reached = valid[self.true_states(batch.positions, step)]
+                        time = np.concatenate([time[:, 1:], reached[:, None]], axis=1)
 
     def close(self) -> None:
         """Stop the readers and close the files."""
