@@ -181,7 +181,7 @@ class TrainingSection(Section):
     branch_from: str | None = None
     """Checkpoint of another run, a trunk, that this one begins at; its own step, samples and FLOPs go on from there."""
     initial_weights: str | None = None
-    """Checkpoint of another run whose weights this one begins with, at step 0 and with a fresh optimizer: fine-tuning."""
+    """Fine-tuning: checkpoint of another run whose weights this one begins with, at step 0, with a fresh optimizer."""
     checkpoint_dir: str = "checkpoints"
     """Folder of all runs' checkpoints."""
     max_checkpoints: Count = 3

@@ -17,6 +17,7 @@ from weather.diagnosis.findings import Section, Severity
 from weather.diagnosis.subject import Subject
 from weather.errors import ConfigError
 from weather.model.flops import model_cost
+from weather.model.lead import LeadEmbedding
 from weather.model.transformer import WeatherTransformer
 from weather.runtime.device import Device
 from weather.runtime.ranks import Ranks
@@ -123,6 +124,8 @@ def _torch_count(
     if backward:
         assert section.input_channels != "auto"
         expected -= 2 * cost.tokens * section.embedded_channels * section.patch_size**2 * section.embed_dim
+        if section.lead_conditioning:
+            expected -= 2 * 2 * LeadEmbedding.FREQUENCIES * section.embed_dim
         reasons.append("no gradient of the input fields")
     if not in_the_open:
         extra, reason = _fused_attention(section, fused, backward=backward)

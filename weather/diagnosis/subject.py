@@ -15,6 +15,7 @@ from weather.data.year_file import default_latitude
 from weather.diagnosis.findings import Section, Severity
 from weather.errors import ConfigError, WeatherError
 from weather.model.flops import model_cost
+from weather.model.lead import Modulation
 from weather.model.transformer import WeatherTransformer, token_grid
 from weather.runtime.collectives import on_first_rank
 from weather.runtime.device import Device
@@ -51,14 +52,17 @@ class Subject:
     def build(self, device_type: str, precision: torch.dtype, **options: object) -> WeatherTransformer:
         """A model with the run's first weights; `options` replace values of its section.
 
-        The head of a tendency starts at zero, and the first gradient of all that is before it would be zero: here it
-        is drawn like any other layer.
+        The head of a tendency starts at zero, as does what the lead modulates, and the first gradient of all that is
+        before them would be zero: here they are drawn like any other layer.
         """
         seed_weights(self.config.training.seed)
         section = self.config.model.model_copy(update=options)
         model = WeatherTransformer(section, device_type=device_type, compute_dtype=precision)
-        if model.tendency:
+        if model.persistence_at_start:
             nn.init.trunc_normal_(model.head.weight, std=0.02)
+        for module in model.modules():
+            if isinstance(module, Modulation):
+                nn.init.trunc_normal_(module.linear.weight, std=0.02)
         return model
 
     def shapes(self) -> dict[str, torch.Size]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from weather.errors import CheckpointError
 from weather.runtime.collectives import on_first_rank
 from weather.strategies.base import Strategy
-from weather.strategies.inspection import check_state
 from weather.training.checkpoint import Checkpoint, load_tensors, read_checkpoint
 from weather.training.checkpoint_reader import TensorReader
 from weather.training.checkpoint_verify import verify
@@ -24,7 +23,6 @@ def load_initial_weights(path: Path, strategy: Strategy, prepared: Prepared) -> 
 
     Raises:
         CheckpointError: it is none, is damaged, or its weights are of another model or of other variables.
-        TrainingError: what was read does not fit together, or is not finite.
     """
     checkpoint = on_first_rank(lambda: read_checkpoint(path))
     verify(checkpoint)
@@ -34,7 +32,6 @@ def load_initial_weights(path: Path, strategy: Strategy, prepared: Prepared) -> 
     load_tensors(path, {f"{kind}.{name}": tensor for name, tensor in whole.items()})
     strategy.scatter(whole, strategy.weights())
     strategy.publish()
-    check_state(strategy)
 
 
 def _refuse_others(checkpoint: Checkpoint, prepared: Prepared) -> None:
