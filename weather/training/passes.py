@@ -8,24 +8,34 @@ import torch
 
 from weather.data.loader import Batch
 from weather.training.assembly import Assembly
-from weather.training.loss import weighted_mean_squared_error
 from weather.training.profiling import Profile
+from weather.training.rollout import roll_out
 
 
 def accumulate_gradients(run: Assembly, batches: Iterator[Batch], profile: Profile) -> torch.Tensor:
     """Forward and backward over the micro-batches of one step; gives this rank's mean loss, a scalar on the device."""
     strategy, accumulation = run.strategy, run.plan.accumulation
-    channels = int(strategy.config.model.output_channels)
+    recompute = strategy.config.training.rollout_checkpointing
     total = torch.zeros((), device=strategy.device.torch_device)
     for micro in range(accumulation):
         with profile.part("data"):
             batch = next(batches)
             fields = run.normalizer.normalize(batch.fields)
-            time = run.prepared.training.input_times(batch.positions)
+            forecasts = batch.fields.shape[1] - run.prepared.training.sequence_length
+            time = run.prepared.training.times(batch.positions, forecasts=forecasts, leads=batch.leads)
         with strategy.microbatch(is_last=micro == accumulation - 1):
             with profile.part("forward"):
-                forecast = run.forecast_step(strategy.module, fields[:, :-1], time)
-                loss = weighted_mean_squared_error(forecast, fields[:, -1, :channels], run.weights)
+                made = roll_out(
+                    run.forecast_step,
+                    strategy.module,
+                    fields,
+                    time,
+                    run.weights,
+                    leads=batch.leads,
+                    recompute=recompute,
+                )
+                losses = [loss for _, _, loss in made]
+                loss = losses[0] if len(losses) == 1 else torch.stack(losses).mean()
             with profile.part("backward"):
                 strategy.backward(loss)
         total += loss.detach()
