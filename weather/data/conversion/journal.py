@@ -21,7 +21,6 @@ import numpy as np
 from weather.data.conversion.blocks import Block, Plan
 from weather.data.conversion.splitting import YearPart
 from weather.data.moments import Moments
-from weather.data.statistics import replace_file
 from weather.data.statistics_record import moments_from_json, moments_to_json
 
 FOLDER = "conversion.partial"
@@ -88,7 +87,7 @@ class Journal:
         """Keep the result; the journal has served."""
         kept = {"states": result.states, "filled": result.filled, "dropped": result.dropped,
                 "channels": moments_to_json(result.moments)}  # fmt: skip
-        replace_file(self.result_path, lambda file: file.write(json.dumps(kept).encode()))
+        _replace(self.result_path, json.dumps(kept))
 
     def resume(self, digest: str) -> tuple[dict[int, BlockResult], list[str]] | None:
         """Blocks that are on the disk, and times that were dropped; None where there is nothing to go on with.
@@ -116,7 +115,7 @@ class Journal:
         """Begin anew."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         head = {"blocks": digest, "dropped": list(dropped)}
-        replace_file(self.path, lambda file: file.write(json.dumps(head).encode() + b"\n"))
+        _replace(self.path, json.dumps(head) + "\n")
 
     def add(self, results: dict[int, BlockResult]) -> None:
         """Keep blocks whose fields are on the disk."""
@@ -130,11 +129,16 @@ class Journal:
             file.truncate(whole)
             file.seek(whole)
             file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Not onto the disk at once: a journal that a power cut takes only means that its blocks are written again."""
+    partial = path.with_name(path.name + ".new")
+    partial.write_text(text)
+    os.replace(partial, path)
 
 
 def blocks_digest(blocks: Sequence[Block], times: np.ndarray) -> str:
