@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import hashlib
 
-import torch
-
 
 def derive_seed(seed: int, *purpose: int | str) -> int:
     """A 63-bit seed for one purpose, unrelated to that of any other."""
@@ -23,9 +21,13 @@ def derive_seed(seed: int, *purpose: int | str) -> int:
 
 def seed_weights(seed: int) -> None:
     """Before building the model: the same initial weights on every rank, at every world size."""
+    import torch  # not above: the order of samples needs seeds, and tools that read archives need no torch
+
     torch.manual_seed(derive_seed(seed, "weights"))
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:
     """Before a training step: its dropout, apart for each rank."""
+    import torch
+
     torch.manual_seed(derive_seed(seed, "step", step, rank))
