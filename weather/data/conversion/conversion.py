@@ -98,7 +98,19 @@ def convert(
     if results is None:
         return Outcome(False, 0, "stopped; the same command goes on from here")
     _finish(planned, results, identity, leads, workers)
-    return Outcome(True, sum(result.states for result in results), text)
+    return Outcome(True, sum(result.states for result in results), f"{text}\n{_written(plan, results)}")
+
+
+def _written(plan: Plan, results: Sequence[PartResult]) -> str:
+    """What became of it."""
+    states, dropped = sum(result.states for result in results), sum(len(result.dropped) for result in results)
+    filled = [sum(result.filled[number] for result in results) for number in range(len(plan.groups))]
+    text = f"written   {states} states in {sum(result.states > 0 for result in results)} file(s)"
+    text += f", {dropped} dropped for missing values" if dropped else ""
+    if any(filled):
+        names = [f"{planned.group.name} {count}" for planned, count in zip(plan.groups, filled, strict=True) if count]
+        text += f"; values filled: {', '.join(names)}"
+    return text
 
 
 def _check_space(plan: Plan) -> None:

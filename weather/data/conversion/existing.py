@@ -9,7 +9,7 @@ from typing import Any
 
 import h5py
 
-from weather.data.conversion.journal import REQUEST_FILE, forget, work_folder
+from weather.data.conversion.journal import REQUEST_FILE, finished_parts, forget, work_folder
 from weather.data.conversion.planning import SOURCE
 from weather.data.conversion.request import SPLITS
 from weather.data.static_fields import FILE as STATIC_FILE
@@ -22,6 +22,8 @@ PROVENANCE_FILE = "provenance.json"
 
 def is_complete(archive: Path, identity: dict[str, Any], *, overwrite: bool) -> bool:
     """Whether the same conversion is whole; otherwise the folder is free for it, or it goes on there.
+
+    Another conversion that was stopped before a file was whole is no loss: it is replaced.
 
     Args:
         identity: what is asked for, and of which sources, as JSON gives it back.
@@ -40,7 +42,7 @@ def is_complete(archive: Path, identity: dict[str, Any], *, overwrite: bool) -> 
         differences = _differences(found, identity)
         if not differences:
             return path.name == PROVENANCE_FILE and not overwrite
-        if overwrite:
+        if overwrite or not (path.name == PROVENANCE_FILE or finished_parts(archive)):
             return False
         state = "holds" if path.name == PROVENANCE_FILE else "holds the beginning of"
         raise DataError(f"it {state} another conversion: {'; '.join(differences[:3])}", where=archive,
@@ -72,8 +74,11 @@ def _short(value: object) -> str:
 def make_room(archive: Path, identity: dict[str, Any], *, overwrite: bool) -> None:
     """Remove what another conversion wrote, if that was allowed, and write down what begins now."""
     path = work_folder(archive) / REQUEST_FILE
-    begun = path.exists() and not overwrite
-    if not begun:
+    try:
+        goes_on = json.loads(path.read_text()) == identity and not overwrite
+    except (OSError, ValueError):
+        goes_on = False
+    if not goes_on:
         for file in _year_files(archive):
             if _written_here(file):
                 file.unlink()

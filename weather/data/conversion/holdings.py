@@ -147,7 +147,7 @@ def _holdings(
     grids: dict[bytes, np.ndarray],
 ) -> list[Holding]:
     taken = []
-    for name, variable in dataset.variables.items():
+    for name, variable in sorted(dataset.variables.items(), key=lambda item: str(item[0])):
         dims = tuple(map(str, variable.dims))
         where = f"{source.path}, variable '{name}'"
         grid = horizontal(dataset, dims)

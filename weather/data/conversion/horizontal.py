@@ -61,7 +61,7 @@ def arrange(latitude: np.ndarray, longitude: np.ndarray, where: str) -> Arrangem
         raise DataError(f"the latitude {twice:g} is there twice", where=where, fix="drop one of the rows")
     if rows[0] != 0:
         notes.append("rows are turned to run from north to south")
-    circle = np.mod(longitude, 360.0)
+    circle = np.round(np.mod(longitude, 360.0), 9)  # -179.6 + 360 is 1e-12 beside 180.4
     circle[circle > 360.0 - SAME_DEGREES / 10] = 0.0
     order = np.argsort(circle, kind="stable")
     repeated = np.diff(circle[order]) < SAME_DEGREES / 10
@@ -77,7 +77,7 @@ def arrange(latitude: np.ndarray, longitude: np.ndarray, where: str) -> Arrangem
     is_global = bool(steps.max() <= GLOBAL_GAP * usual)
     if is_global:
         columns, degrees_east = order, ring
-        if not np.array_equal(longitude[columns], ring) and len(columns) == len(longitude):
+        if not np.allclose(longitude[columns], ring) and len(columns) == len(longitude):
             notes.append("columns are turned to run from 0 to 360 degrees east")
     else:
         # A region begins after the widest gap of the circle.

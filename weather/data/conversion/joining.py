@@ -63,9 +63,9 @@ def locate(group: Group, differs: Differs) -> tuple[Places, list[str]]:
         what = differs(group, number[first], position[first], number[double], position[double])
         if what:
             one, other = group.holdings[number[first]], group.holdings[number[double]]
-            at = "" if one is other else f" and of {other.source.path}"
             raise DataError(
-                f"two fields of {times[double]} differ: {what}, at times {position[first]}{at} {position[double]}",
+                f"two fields of {times[double]} differ ({what}): at index {position[first]} here, and at index "
+                f"{position[double]} of {'the same' if one is other else other.source.path}",
                 where=one.where,
                 rule="a time that is there twice holds the same fields",
                 fix="leave one of the files out, name the file (--variables FILE:NAME=NEW), or choose (--select step=6)",

@@ -56,6 +56,11 @@ def work_folder(archive: Path) -> Path:
     return archive / FOLDER
 
 
+def finished_parts(archive: Path) -> bool:
+    """Whether a file of a conversion that is under way is whole."""
+    return any(path.name != REQUEST_FILE for path in work_folder(archive).glob("*.json"))
+
+
 def forget(archive: Path) -> None:
     """Remove all journals."""
     shutil.rmtree(work_folder(archive), ignore_errors=True)

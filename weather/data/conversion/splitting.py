@@ -58,7 +58,7 @@ def split_states(times: np.ndarray, rule: SplitRule) -> tuple[list[YearPart], st
         if not mine.any():
             raise ConfigError(f"no state is in '{split}'", where="the split of the states",
                               rule=f"there are {len(times)} states from {times[0]} to {times[-1]}",
-                              fix="set --valid_from and --test_from, or --split 0.7,0.15,0.15")  # fmt: skip
+                              fix="choose other years, days or shares")  # fmt: skip
         parts += [YearPart(split, int(year), times[mine & (years == year)]) for year in np.unique(years[mine])]
     return parts, how
 
