@@ -12,7 +12,18 @@ from tests.archives import WrittenArchive, write_archive
 from weather import errors
 
 #: Folders whose tests mostly run in one process and measure no time: `launch/test.sh` runs two of them at once.
-SIDE_BY_SIDE = ("config", "data", "diagnosis", "model", "runtime", "strategies", "study", "training", "verification")
+SIDE_BY_SIDE = (
+    "config",
+    "data",
+    "diagnosis",
+    "model",
+    "presentation",
+    "runtime",
+    "strategies",
+    "study",
+    "training",
+    "verification",
+)
 TESTS = Path(__file__).parent
 
 

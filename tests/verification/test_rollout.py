@@ -17,7 +17,8 @@ from weather.verification.climatology import fit_climatology
 from weather.verification.leads import ModelStep, initial_samples, parse_leads
 from weather.verification.metrics import area_weights
 from weather.verification.rollout import Forecast
-from weather.verification.skill import Skill, scores_of, verify
+from weather.verification.scores import Scores
+from weather.verification.skill import verify
 
 LATITUDE = np.array([67.5, 22.5, -22.5, -67.5])
 WEIGHTS = area_weights(LATITUDE)[:, None]
@@ -35,7 +36,7 @@ def written(tmp_path: Path) -> WrittenArchive:
 
 def roll_out(
     written: WrittenArchive, forecast: Forecast, leads: str, *, batch_size: int = 3, threads: int = 1, **model: int
-) -> tuple[Skill, ...]:
+) -> Scores:
     archive = open_archive(written.section(), ("train", "test"))
     knows = model_of(archive, **model)
     steps = knows.steps(parse_leads(leads))
@@ -60,39 +61,45 @@ def rmse(forecast: np.ndarray, truth: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("threads", [0, 2])
 def test_a_model_that_turns_the_globe_is_as_far_as_its_lead(written: WrittenArchive, threads: int) -> None:
     """A shift by one column a step: after k steps by k columns. All leads start from the same 6 times."""
-    skills = roll_out(written, lambda states: torch.roll(states[:, -1], 1, dims=-1), "6h,18h,30h", threads=threads)
+    scores = roll_out(written, lambda states, _: torch.roll(states[:, -1], 1, dims=-1), "6h,18h,30h", threads=threads)
     states = written.states("test").astype(np.float64)
-    for skill, steps in zip(skills, (1, 3, 5), strict=True):
-        assert (skill.lead_hours, skill.samples, skill.blown_up) == (6.0 * steps, 6, 0)
+    assert (scores.lead_hours, scores.samples) == ((6.0, 18.0, 30.0), 6)
+    assert scores.blown_up.tolist() == [0, 0, 0]
+    for lead, steps in enumerate((1, 3, 5)):
         truth = states[steps : steps + 6]
         # Normalising and restoring rounds at 1e-7 of the values.
-        np.testing.assert_allclose(
-            skill.errors["model"].rmse, rmse(np.roll(states[:6], steps, axis=-1), truth), rtol=1e-5
-        )
-        np.testing.assert_allclose(skill.errors["persistence"].rmse, rmse(states[:6], truth), rtol=1e-6)
+        np.testing.assert_allclose(scores.rmse()[0, lead], rmse(np.roll(states[:6], steps, axis=-1), truth), rtol=1e-5)
+        np.testing.assert_allclose(scores.rmse("persistence")[0, lead], rmse(states[:6], truth), rtol=1e-6)
 
 
 def test_a_model_of_several_states_sees_its_own_forecasts(written: WrittenArchive) -> None:
-    """x(t+1) = x(t) / 2 + 3 x(t-1) / 4 - x(t-2) / 4 of standard scores, for three steps."""
+    """x(t+1) = x(t) / 2 + 3 x(t-1) / 4 - x(t-2) / 4 of standard scores, for three steps; their times go with them."""
+    seen: list[np.ndarray] = []
 
-    def forecast(states: torch.Tensor) -> torch.Tensor:
+    def forecast(states: torch.Tensor, time: np.ndarray | None) -> torch.Tensor:
+        seen.append(time[:, -1] if time is not None else np.array([]))
         return states[:, 2] / 2 + states[:, 1] * 0.75 - states[:, 0] / 4
 
-    skills = roll_out(written, forecast, "18h", sequence_length=3, batch_size=2)
+    scores = roll_out(written, forecast, "18h", sequence_length=3, batch_size=2)
     states = written.states("test").astype(np.float64)
     window = [states[i : i + 6] for i in range(3)]
     for _ in range(3):  # the recurrence is affine with weights that sum to 1, so it holds in physical units too
         window = [window[1], window[2], window[2] / 2 + window[1] * 0.75 - window[0] / 4]
-    np.testing.assert_allclose(skills[0].errors["model"].rmse, rmse(window[2], states[5:11]), rtol=1e-5)
-    assert skills[0].samples == 6
+    np.testing.assert_allclose(scores.rmse()[0, 0], rmse(window[2], states[5:11]), rtol=1e-5)
+    assert scores.samples == 6
+    times = open_archive(written.section(), ("test",)).splits["test"].time
+    assert times is not None
+    for call, newest in enumerate(seen):  # batches of two initial times, three forecasts in a row
+        first = 2 * (call // 3) + 2 + call % 3
+        np.testing.assert_array_equal(newest, times[first : first + 2])
+    assert len(seen) == 9
 
 
 def test_persistence_is_the_model_that_stands_still_at_every_lead(written: WrittenArchive) -> None:
-    skills = roll_out(written, lambda states: states[:, -1], "12h,1d", dt=2)
+    scores = roll_out(written, lambda states, _: states[:, -1], "12h,1d", dt=2)
     states = written.states("test").astype(np.float64)
-    np.testing.assert_allclose(skills[1].errors["model"].rmse, rmse(states[:7], states[4:]), rtol=1e-5)
-    scores = scores_of(skills)
-    for by_lead in scores.values():
+    np.testing.assert_allclose(scores.rmse()[0, 1], rmse(states[:7], states[4:]), rtol=1e-5)
+    for by_lead in scores.as_dict().values():
         assert list(by_lead) == ["12", "24"]
         for at_lead in by_lead.values():
             assert at_lead["model"] == pytest.approx(at_lead["persistence"], rel=1e-4, abs=1e-5)
@@ -104,17 +111,17 @@ def test_a_forecast_that_blows_up_is_null_from_where_it_does(written: WrittenArc
     archive = open_archive(written.section(), ("train", "test"))
     bound = (bound - archive.statistics.means[0]) / archive.statistics.stds[0]
 
-    def explode(states: torch.Tensor) -> torch.Tensor:
+    def explode(states: torch.Tensor, time: np.ndarray | None) -> torch.Tensor:
         newest = states[:, -1]
         grows = newest[:, :1].amax(dim=(2, 3), keepdim=True) > bound
         return torch.where(grows, newest.abs() * 1e15 + 1e15, newest)
 
-    skills = roll_out(written, explode, "6h,18h", batch_size=4)
-    assert [skill.blown_up for skill in skills] == [0, 1]
-    scores = scores_of(skills)["a"]
+    verified = roll_out(written, explode, "6h,18h", batch_size=4)
+    assert verified.blown_up.tolist() == [0, 1]
+    scores = verified.as_dict()["a"]
     assert scores["6"]["model"]["rmse"] > 1e10
     assert scores["18"]["model"]["rmse"] is None and scores["18"]["persistence"]["rmse"] is not None
-    assert skills[1].samples == 8
+    assert verified.samples == 8
 
 
 def test_leads_are_refused_with_what_is_possible(written: WrittenArchive) -> None:

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from weather.data.archive import Archive, open_archive
-from weather.data.loader import Normalizer, Samples
-from weather.data.reader import StateReader
+from weather.data.loader import Samples
 from weather.data.statistics import Statistics
 from weather.errors import ConfigError, DataError
 from weather.runtime.collectives import on_first_rank, start_process_group
@@ -23,9 +21,10 @@ from weather.training.checkpoint import Checkpoint
 from weather.training.preparation import resolve_model
 from weather.training.restore import Forecaster, choose_checkpoint, restore, verified
 from weather.verification.climatology import Climatology, fit_climatology
-from weather.verification.leads import ModelStep, initial_samples
-from weather.verification.plots import draw_maps
-from weather.verification.skill import Skill, state_times, verify
+from weather.verification.leads import ModelStep, choose_initial_times, initial_samples
+from weather.verification.progress import verification_bar
+from weather.verification.scores import BASELINES, REPLICATES, Scores
+from weather.verification.skill import verify
 
 Climatologies = dict[tuple[object, ...], Climatology]
 
@@ -36,7 +35,7 @@ class Evaluation:
 
     Attributes:
         samples: one for each initial time.
-        skills: one for each lead, rising.
+        scores: of all initial times; of none on ranks but the first.
         first_rank: whether this process is the one that speaks.
     """
 
@@ -45,7 +44,7 @@ class Evaluation:
     archive: Archive
     samples: Samples
     climatology: Climatology
-    skills: tuple[Skill, ...]
+    scores: Scores
     first_rank: bool
 
 
@@ -59,19 +58,30 @@ def evaluate(
     precision: str | None,
     batch_size: int,
     leads: Sequence[float] | None = None,
+    baselines: Sequence[str] = BASELINES,
+    regions: Sequence[str] | None = None,
+    spectra: bool = True,
+    climatology: str = "auto",
+    replicates: int = REPLICATES,
+    init_every: float | None = None,
+    most: int | None = None,
     climatologies: Climatologies | None = None,
 ) -> Evaluation:
     """Verify the forecasts of a run on one split, over all ranks that were started.
 
     Args:
         leads: hours, multiples of the model's own lead; None: that one.
+        baselines, regions, spectra, replicates: see `verify`.
+        climatology: see `fit_climatology`.
+        init_every, most: which initial times, see `choose_initial_times`.
         climatologies: of runs that were evaluated before, to be shared where archive and channels are the same.
 
     Raises:
         WeatherError: the run, its checkpoint or the archive cannot be used.
     """
-    if batch_size < 1:
-        raise ConfigError(f"--batch_size {batch_size}", rule="at least 1")
+    for option, number, least in (("batch_size", batch_size, 1), ("most", most, 1), ("bootstrap", replicates, 0)):
+        if number is not None and number < least:
+            raise ConfigError(f"--{option} {number}", rule=f"at least {least}")
     config = read_config(run)
     if data_dir is not None:
         config = config.replace({"data.data_dir": data_dir})
@@ -81,12 +91,12 @@ def evaluate(
     chosen = choose_device(device, config.training.precision, ranks)
     start_process_group(ranks, chosen.backend, config.training.collective_timeout_minutes, chosen.torch_device)
     archive = on_first_rank(lambda: open_archive(config.data, tuple(dict.fromkeys(("train", split)))))
-    resolve_model(config, archive)  # refuses another grid or other channels
+    config = resolve_model(config, archive)  # refuses another grid or other channels
     selected = verified(on_first_rank(lambda: choose_checkpoint(config, checkpoint)), checkpoint)
     archive = as_trained(archive, selected)
     if checkpoint == "best" and selected.progress.validation_loss is None and ranks.first:
         print(f"no checkpoint was evaluated in training yet: this is the newest, of step {selected.progress.step}")
-    forecaster = restore(config, selected, chosen)
+    forecaster = restore(config, selected, archive, chosen)
     channels = int(config.model.output_channels)
     model = ModelStep(
         archive.splits[split].step_hours,
@@ -96,25 +106,33 @@ def evaluate(
         channels,
     )
     steps = model.steps(leads or [model.hours])
-    samples = initial_samples(archive.splits[split], model, steps[-1])
+    samples = choose_initial_times(initial_samples(archive.splits[split], model, steps[-1]), init_every, most)
     known = {} if climatologies is None else climatologies
-    of_what = (archive.data_dir.absolute(), archive.channel_indices[:channels], archive.grid)
+    of_what = (archive.data_dir.absolute(), archive.channel_indices[:channels], archive.grid, climatology)
     if of_what not in known:
-        known[of_what] = fit_climatology(archive, ranks=ranks, channels=channels)
-    skills = verify(
-        forecaster,
-        archive,
-        samples,
-        known[of_what],
-        steps=steps,
-        device=chosen.torch_device,
-        ranks=ranks,
-        batch_size=batch_size,
-        threads=config.data.num_workers,
-        output_channels=channels,
-    )
+        known[of_what] = fit_climatology(
+            archive, climatology, ranks=ranks, channels=channels, report=print if ranks.first else lambda line: None
+        )
+    with verification_bar(ranks) as progress:
+        scores = verify(
+            forecaster,
+            archive,
+            samples,
+            known[of_what],
+            steps=steps,
+            device=chosen.torch_device,
+            ranks=ranks,
+            batch_size=batch_size,
+            threads=config.data.num_workers,
+            output_channels=channels,
+            baselines=baselines,
+            regions=regions,
+            spectra=spectra,
+            replicates=replicates,
+            progress=progress,
+        )
     name = str(config.experiment.name)
-    return Evaluation(name, forecaster, archive, samples, known[of_what], skills, ranks.first)
+    return Evaluation(name, forecaster, archive, samples, known[of_what], scores, ranks.first)
 
 
 def as_trained(archive: Archive, checkpoint: Checkpoint) -> Archive:
@@ -136,30 +154,3 @@ def as_trained(archive: Archive, checkpoint: Checkpoint) -> Archive:
             )
     means, stds = (np.array(checkpoint.samples[name], np.float32) for name in ("means", "standard deviations"))
     return dataclasses.replace(archive, statistics=Statistics(means, stds))
-
-
-def draw_example(evaluation: Evaluation, path: Path) -> None:
-    """Truth, forecast and error of the sample in the middle of the split at the model's own lead, as a PNG."""
-    archive, samples, device = evaluation.archive, evaluation.samples, evaluation.forecaster.device.torch_device
-    position = len(samples) // 2
-    states = samples.states(position)
-    fields = np.empty((len(states), len(archive.channels), *archive.grid), np.float32)
-    reader = StateReader(samples.split, archive.channel_indices)
-    reader.read(states, fields)
-    reader.close()
-    normalizer = Normalizer(archive.statistics, device)
-    inputs = normalizer.normalize(torch.from_numpy(fields[None, :-1]).to(device))
-    forecast = normalizer.restore(evaluation.forecaster(inputs))[0].cpu().numpy()
-    times = state_times(samples, states[-1:])
-    valid = f", valid {times[0]}" if times is not None else ""
-    skill, own_lead = evaluation.skills[0], samples.split.step_hours * samples.dt
-    draw_maps(
-        path,
-        truth=fields[-1, : forecast.shape[0]],
-        forecast=forecast,
-        channels=skill.channels,
-        units=skill.units,
-        latitude=archive.latitude,
-        longitude=archive.longitude,
-        title=f"{evaluation.name}: {own_lead:g} h forecast{valid}",
-    )

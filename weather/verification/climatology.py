@@ -1,93 +1,89 @@
 """The climatology that a forecast must beat: what is usual at this place, season and hour.
 
-At each grid point the training states are fitted by least squares with a mean, two harmonics of the year (where the
-training data span a year) and one of the day (where the time step resolves it). Only training data are used:
-a climatology that has seen the evaluated states would be a leak.
+Only training states are used: a climatology that has seen the evaluated states would be a leak.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
 import numpy as np
 import torch
 
-from weather.data.archive import Archive, Split
-from weather.data.order import stratified_subset
-from weather.data.reader import StateReader
-from weather.runtime.collectives import sum_over_ranks
+from weather.data.archive import Archive
+from weather.errors import ConfigError
 from weather.runtime.ranks import Ranks
+from weather.verification.harmonics import ALONE, fit_harmonics
+from weather.verification.progress import verification_bar
+from weather.verification.window import FEWEST_STATES, WIDER, plan_window
+from weather.verification.window_file import window_climatology
 
-LARGEST_SAMPLE = 1460  # states read for the fit: 200 for each of seven coefficients, whatever the archive's size
-ALONE = Ranks()
-BLOCK_BYTES = 2**26  # of float64 fields in memory at once, unless one state is larger
-DAYS_PER_YEAR = 365.2425
+KINDS = ("auto", "window", "harmonic")
 
 
-class Climatology:
-    """Coefficients [terms, channel, lat, lon] of the harmonics, in physical units."""
+class ClimatologyFields(Protocol):
+    """A climatology opened on a device; to be closed."""
 
-    def __init__(self, coefficients: np.ndarray, *, annual: bool, diurnal: bool) -> None:
-        self.coefficients = coefficients
-        self.annual, self.diurnal = annual, diurnal
+    def batches(self, order: Iterable[tuple[np.ndarray | None, int]]) -> Iterator[torch.Tensor]:
+        """Usual fields [count, channel, lat, lon] float32, in physical units, each valid until the next is asked for.
+
+        Args:
+            order: times [count] datetime64[s] (None: unknown) and their count, batch by batch; asked for ahead.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+class Climatology(Protocol):
+    """What is usual, of the first channels of an archive."""
 
     def at(self, time: np.ndarray | None, count: int) -> np.ndarray:
         """Fields [count, channel, lat, lon] float32 that are usual at times [count] (None: unknown)."""
-        terms = harmonics(time, count, annual=self.annual, diurnal=self.diurnal)
-        return np.tensordot(terms, self.coefficients, axes=1).astype(np.float32)
+        ...
+
+    def open(self, device: torch.device, *, batch_size: int, threads: int) -> ClimatologyFields: ...
 
     def describe(self) -> str:
-        parts = ["mean"] + ["season"] * self.annual + ["hour of day"] * self.diurnal
-        return ", ".join(parts) + " of the training states"
+        """What it is and of what, in words."""
+        ...
 
 
-def harmonics(time: np.ndarray | None, count: int, *, annual: bool, diurnal: bool) -> np.ndarray:
-    """The fitted functions [count, terms] at times [count] datetime64[s]: 1, and cosines and sines of year and day."""
-    columns = [np.ones(count)]
-    if time is not None:
-        days = time.astype("datetime64[s]").astype(np.int64) / 86400.0
-        waves = [2 * np.pi * k / DAYS_PER_YEAR for k in (1, 2)] * annual + [2 * np.pi] * diurnal
-        for frequency in waves:
-            columns += [np.cos(frequency * days), np.sin(frequency * days)]
-    return np.stack(columns, axis=1)
-
-
-def fit_climatology(archive: Archive, *, ranks: Ranks = ALONE, channels: int | None = None) -> Climatology:
-    """Fit the climatology of an archive's training split; every rank reads its share and gets the whole.
+def fit_climatology(
+    archive: Archive,
+    kind: str = "auto",
+    *,
+    ranks: Ranks = ALONE,
+    channels: int | None = None,
+    report: Callable[[str], None] = lambda line: None,
+) -> Climatology:
+    """The climatology of an archive's training split; every rank calls it and gets the whole.
 
     Args:
+        kind: `window`, by day of year and hour as WeatherBench 2 (see `window`), or `harmonic` (see `harmonics`);
+            `auto`: by day of year where there are enough training states for each, else harmonic.
         channels: how many of the first channels; None: all.
+        report: told what takes long.
+
+    Raises:
+        ConfigError: a window is asked for, and there are too few training states.
+        DataError: a state cannot be read, or there is no room for the climatology.
     """
     split = archive.splits["train"]
-    annual, diurnal = _resolved(split)
-    chosen = stratified_subset(np.zeros(split.states, np.int64), min(1.0, LARGEST_SAMPLE / split.states))
-    states = chosen[ranks.rank :: ranks.world_size]
-    indices = archive.channel_indices[:channels]
-    reader = StateReader(split, indices)
-    terms = harmonics(
-        split.time[states] if split.time is not None else None, len(states), annual=annual, diurnal=diurnal
-    )
-    block = max(1, BLOCK_BYTES // (8 * len(indices) * archive.grid[0] * archive.grid[1]))
-    fields = np.empty((block, len(indices), *archive.grid), np.float32)
-    # Least squares by its normal equations, which add up over blocks and ranks.
-    products = np.zeros((terms.shape[1], fields[0].size))
-    try:
-        for begin in range(0, len(states), block):
-            rows = slice(begin, min(begin + block, len(states)))
-            piece = fields[: rows.stop - begin]
-            reader.read(states[rows], piece)
-            products += terms[rows].T @ piece.reshape(len(piece), -1).astype(np.float64)
-    finally:
-        reader.close()
-    squares = sum_over_ranks(torch.from_numpy(terms.T @ terms)).numpy()
-    sum_over_ranks(torch.from_numpy(products))
-    # The pseudo-inverse serves also where all states fall on one hour, so that the daily wave is not determined.
-    coefficients = (np.linalg.pinv(squares) @ products).reshape(-1, *fields.shape[1:])
-    return Climatology(coefficients, annual=annual, diurnal=diurnal)
-
-
-def _resolved(split: Split) -> tuple[bool, bool]:
-    """Whether the training states resolve the cycle of the year, and that of the day."""
-    if split.time is None:
-        return False, False
-    days_of_year = (split.time - split.time.astype("datetime64[Y]")).astype("timedelta64[D]").astype(np.int64)
-    months_seen = np.unique(days_of_year // 31).size
-    return bool(months_seen >= 12), split.step_hours <= 6.0
+    window = None
+    if kind != "harmonic" and split.time is not None:
+        window = plan_window(split.time, split.step_hours)
+    if window is not None:
+        with verification_bar(ranks, "climatology") as progress:
+            return window_climatology(archive, window, ranks=ranks, channels=channels, report=report, progress=progress)
+    if kind == "window":
+        raise ConfigError(
+            "--climatology window"
+            + (": the archive has no time stamps" if split.time is None else f": {split.states} training states"),
+            where=archive.data_dir / "train",
+            rule=f"each day of the year and hour needs {FEWEST_STATES} training states within "
+            f"{WIDER[-1]} days of it, of any year",
+            fix="choose --climatology auto or harmonic",
+        )
+    return fit_harmonics(archive, ranks=ranks, channels=channels)

@@ -131,3 +131,34 @@ def initial_samples(split: Split, model: ModelStep, longest: int) -> Samples:
             fix=f"the longest lead possible is {describe_lead(model.hours * reached)}",
         ) from error
     return Samples(split, starts, model.sequence_length, model.dt)
+
+
+def choose_initial_times(samples: Samples, every: float | None, most: int | None) -> Samples:
+    """Some of the samples: those whose newest input state comes at a multiple of some hours, and of these at most some.
+
+    Args:
+        every: hours since 00 UTC of any day, such as 12 for 00 and 12 UTC; without time stamps, since the first sample.
+            None: all.
+        most: how many, evenly spread from first to last; None: all.
+
+    Raises:
+        ConfigError: none is left.
+    """
+    split, chosen = samples.split, samples.starts
+    if every is not None:
+        newest = chosen + samples.sequence_length - 1
+        if split.time is None:
+            hours = (chosen - chosen[0]) * split.step_hours
+        else:
+            hours = split.time[newest].astype("datetime64[s]").astype(np.int64) / 3600.0
+        chosen = chosen[np.isclose(hours % every, 0.0) | np.isclose(hours % every, every)]
+        if not chosen.size:
+            raise ConfigError(
+                f"--init_every {describe_lead(every)}: none of the {len(samples)} initial times of the split "
+                f"'{split.name}' is at such an hour",
+                rule="initial times at multiples of it since 00 UTC are verified",
+                fix="leave it out, and choose with --most how many are verified",
+            )
+    if most is not None and most < len(chosen):
+        chosen = chosen[np.unique(np.linspace(0, len(chosen) - 1, most).round().astype(np.int64))]
+    return Samples(split, chosen, samples.sequence_length, samples.dt)

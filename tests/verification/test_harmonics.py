@@ -10,7 +10,7 @@ import pytest
 from tests.archives import write_archive
 from weather.data.archive import Archive, open_archive
 from weather.data.year_file import create_year_file
-from weather.verification.climatology import DAYS_PER_YEAR, fit_climatology
+from weather.verification.harmonics import DAYS_PER_YEAR, fit_harmonics
 
 
 def write_cycles(folder: Path, *, days: int, step_hours: float = 6.0, noise: float = 0.0) -> Archive:
@@ -37,7 +37,7 @@ def true_cycle(hours: np.ndarray) -> np.ndarray:
 
 
 def test_year_and_day_are_recovered(tmp_path: Path) -> None:
-    climatology = fit_climatology(write_cycles(tmp_path, days=2 * 365, noise=1.0))
+    climatology = fit_harmonics(write_cycles(tmp_path, days=2 * 365, noise=1.0))
     assert climatology.annual and climatology.diurnal
     hours = np.array([24 * 800.0, 24 * 900.0 + 6, 24 * 1000.0 + 18])
     usual = climatology.at(np.datetime64("2000-01-01", "s") + hours.astype("timedelta64[h]"), 3)
@@ -47,12 +47,12 @@ def test_year_and_day_are_recovered(tmp_path: Path) -> None:
 
 def test_less_than_a_year_gives_no_season(tmp_path: Path) -> None:
     """A wave of the year fitted to a hundred days would run away outside of them."""
-    climatology = fit_climatology(write_cycles(tmp_path, days=100))
+    climatology = fit_harmonics(write_cycles(tmp_path, days=100))
     assert not climatology.annual and climatology.diurnal
 
 
 def test_daily_states_give_no_hour_of_day(tmp_path: Path) -> None:
-    climatology = fit_climatology(write_cycles(tmp_path, days=400, step_hours=24.0))
+    climatology = fit_harmonics(write_cycles(tmp_path, days=400, step_hours=24.0))
     assert climatology.annual and not climatology.diurnal
 
 
@@ -60,7 +60,7 @@ def test_without_time_stamps_it_is_the_mean_of_the_training_states(tmp_path: Pat
     files = {"train": (5, 3), "test": (4,)}
     times = {"train": [None, None], "test": [None]}
     written = write_archive(tmp_path, files=files, times=times, channels=("a", "b"))
-    climatology = fit_climatology(open_archive(written.section(channels=["b"]), ("train", "test")))
+    climatology = fit_harmonics(open_archive(written.section(channels=["b"]), ("train", "test")))
     expected = written.states("train")[:, 1:].mean(axis=0, dtype=np.float64)
     np.testing.assert_allclose(climatology.at(None, 2), np.stack([expected] * 2), rtol=1e-6)
     assert climatology.describe() == "mean of the training states"
@@ -69,9 +69,9 @@ def test_without_time_stamps_it_is_the_mean_of_the_training_states(tmp_path: Pat
 def test_the_evaluated_split_is_not_read(tmp_path: Path) -> None:
     written = write_archive(tmp_path)
     archive = open_archive(written.section())
-    before = fit_climatology(archive).coefficients
+    before = fit_harmonics(archive).coefficients
     written.path("test").unlink()
-    np.testing.assert_array_equal(fit_climatology(archive).coefficients, before)
+    np.testing.assert_array_equal(fit_harmonics(archive).coefficients, before)
 
 
 @pytest.mark.parametrize("hour", [0, 12])
@@ -80,6 +80,6 @@ def test_states_of_one_hour_only_do_not_break_it(tmp_path: Path, hour: int) -> N
     hours = hour + 24.0 * np.arange(8)
     files = {"train": (8,), "test": (4,)}
     written = write_archive(tmp_path, files=files, channels=("a",), times={"train": [hours], "test": [hours[:4]]})
-    climatology = fit_climatology(open_archive(written.section(), ("train",)))
+    climatology = fit_harmonics(open_archive(written.section(), ("train",)))
     time = np.datetime64("2000-01-01", "s") + hours[:1].astype("timedelta64[h]")
     np.testing.assert_allclose(climatology.at(time, 1)[0], written.states("train").mean(axis=0), rtol=1e-5)

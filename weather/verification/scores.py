@@ -1,0 +1,240 @@
+"""What a verification found: scores of every initial time, from which means, intervals, tables and figures follow."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from weather.errors import ConfigError, did_you_mean
+from weather.runtime.seeds import derive_seed
+from weather.verification.bootstrap import FEWEST, block_length, quantile_levels, resampling
+
+MODEL, PERSISTENCE, CLIMATOLOGY = "model", "persistence", "climatology"
+BASELINES = (PERSISTENCE, CLIMATOLOGY)
+COVERAGE = 0.9
+REPLICATES = 1000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate and where the bootstrap puts it, each [R, L, C]; the bounds are NaN where there is no interval."""
+
+    estimate: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of forecasts by source, region, initial time, lead and channel, in physical units.
+
+    The values of one initial time are kept, so that intervals can be found by resampling initial times. A forecast
+    that blew up has values that are not finite; none is left out. Every score over initial times follows WeatherBench 2
+    (Rasp et al. 2024, section 4.1): it is the mean over initial times of the values of one, but for RMSE and activity,
+    whose root is taken after the mean of squares.
+
+    Attributes:
+        channels, units: [C].
+        lead_hours: [L], rising.
+        sources: [S] the model first, then the baselines.
+        regions: [R] `global` first.
+        initial_times: [T] datetime64[s], or None where the archive has no time stamps.
+        squared_error, absolute_error, error, correlation, activity: [S, R, T, L, C] float64, area means over a region
+            of the squared, absolute and plain error; correlation of forecast and true anomaly over it (uncentred, as
+            WeatherBench 2); standard deviation over it of the forecast anomaly.
+        true_activity: [R, T, L, C] the same of the truth's anomaly.
+        wavenumbers: [K] zonal, from 1; none where there are no spectra.
+        power: [S + 1, L, C, K] zonal power spectra, mean over initial times and latitudes; the truth comes last.
+        blown_up: [L] of the model's forecasts that hold a value that is not finite.
+        climatology: what it is, in words.
+        replicates: resamples of the initial times for intervals; 0: there are no intervals.
+        remarks: what a reader should know besides, such as why there are no spectra.
+    """
+
+    channels: tuple[str, ...]
+    units: tuple[str, ...]
+    lead_hours: tuple[float, ...]
+    sources: tuple[str, ...]
+    regions: tuple[str, ...]
+    initial_times: np.ndarray | None
+    squared_error: np.ndarray
+    absolute_error: np.ndarray
+    error: np.ndarray
+    correlation: np.ndarray
+    activity: np.ndarray
+    true_activity: np.ndarray
+    wavenumbers: np.ndarray
+    power: np.ndarray
+    blown_up: np.ndarray
+    climatology: str
+    replicates: int = REPLICATES
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def samples(self) -> int:
+        """Initial times."""
+        return self.squared_error.shape[2]
+
+    def rmse(self, source: str = MODEL) -> np.ndarray:
+        """Root mean square error [R, L, C], the root outside the mean over initial times."""
+        return self._over_times("rmse", source)
+
+    def mae(self, source: str = MODEL) -> np.ndarray:
+        """Mean absolute error [R, L, C]."""
+        return self._over_times("mae", source)
+
+    def bias(self, source: str = MODEL) -> np.ndarray:
+        """Mean error [R, L, C], forecast minus truth."""
+        return self._over_times("bias", source)
+
+    def acc(self, source: str = MODEL) -> np.ndarray:
+        """Anomaly correlation [R, L, C], the mean over initial times of the uncentred correlation over the region."""
+        return self._over_times("acc", source)
+
+    def activity_of(self, source: str | None = MODEL) -> np.ndarray:
+        """Activity [R, L, C]: root of the mean over initial times of the variance of the anomaly; None: the truth's."""
+        if source is None:
+            return np.asarray(np.sqrt(np.square(self.true_activity).mean(axis=1)))
+        return self._over_times("activity", source)
+
+    def skill(self, baseline: str, score: str = "rmse") -> np.ndarray:
+        """Skill score [R, L, C] 1 - score of the model / score of a baseline, of `rmse` or `mae`: 1 is perfect.
+
+        NaN where the baseline makes no error.
+        """
+        reference = self._over_times(score, baseline)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(reference > 0, 1 - self._over_times(score, MODEL) / reference, np.nan)
+
+    def score(self, name: str, source: str = MODEL) -> np.ndarray:
+        """`rmse`, `mae`, `bias`, `acc` or `activity` by name, [R, L, C]."""
+        return self._over_times(name, source)
+
+    def interval(self, name: str, source: str = MODEL, *, coverage: float = COVERAGE) -> Interval:
+        """Score with its interval over initial times, by expanded percentiles of a circular block bootstrap.
+
+        The same blocks are drawn for all sources, regions and channels of a lead; see `blocks`. There is no interval
+        with fewer than ten initial times, nor where a value is not finite.
+        """
+        return self._interval(self._values(name, source), None, name, coverage)
+
+    def difference(self, name: str, baseline: str, *, coverage: float = COVERAGE) -> Interval:
+        """Score of the model minus that of a baseline, paired: each resample has the same initial times of both."""
+        return self._interval(self._values(name, MODEL), self._values(name, baseline), name, coverage)
+
+    def blocks(self) -> tuple[int, ...]:
+        """Initial times [L] in a block of the bootstrap: from the autocorrelation of the model's squared errors."""
+        errors = self.squared_error[self.sources.index(MODEL)]
+        by_lead = np.moveaxis(errors, 2, 0).transpose(0, 2, 1, 3)  # [L, T, R, C]
+        return tuple(block_length(values.reshape(len(values), -1)) for values in by_lead)
+
+    def select(
+        self,
+        *,
+        regions: Sequence[str] | None = None,
+        leads: Sequence[float] | None = None,
+        channels: Sequence[str] | None = None,
+    ) -> Scores:
+        """The same scores for some regions, leads (hours) and channels, in the order asked for."""
+        r = [self.regions.index(name) for name in (self.regions if regions is None else regions)]
+        k = [self.lead_hours.index(hours) for hours in (self.lead_hours if leads is None else leads)]
+        c = [self.channels.index(name) for name in (self.channels if channels is None else channels)]
+
+        def cut(values: np.ndarray) -> np.ndarray:
+            return values[..., r, :, :, :][..., k, :][..., c]
+
+        measures = ("squared_error", "absolute_error", "error", "correlation", "activity", "true_activity")
+        cut_measures: dict[str, Any] = {name: cut(getattr(self, name)) for name in measures}
+        return dataclasses.replace(
+            self,
+            regions=tuple(self.regions[i] for i in r),
+            lead_hours=tuple(self.lead_hours[i] for i in k),
+            channels=tuple(self.channels[i] for i in c),
+            units=tuple(self.units[i] for i in c),
+            power=self.power[:, k][:, :, c],
+            blown_up=self.blown_up[k],
+            **cut_measures,
+        )
+
+    def as_dict(self, region: str = "global") -> dict[str, Any]:
+        """{channel: {lead hours: {source: {rmse, mae, bias, acc}}}} of a region; None where not finite."""
+        number = self.regions.index(region)
+        tables = {
+            source: {name: self.score(name, source)[number] for name in ("rmse", "mae", "bias", "acc")}
+            for source in self.sources
+        }
+        return {
+            channel: {
+                f"{hours:g}": {
+                    source: {name: _number(values[row, column]) for name, values in table.items()}
+                    for source, table in tables.items()
+                }
+                for row, hours in enumerate(self.lead_hours)
+            }
+            for column, channel in enumerate(self.channels)
+        }
+
+    def _over_times(self, name: str, source: str) -> np.ndarray:
+        values, root = self._values(name, source).mean(axis=1), name in ("rmse", "activity")
+        return np.asarray(np.sqrt(values) if root else values)
+
+    def _values(self, name: str, source: str) -> np.ndarray:
+        """[R, T, L, C] what the mean over initial times is taken of."""
+        index = self.sources.index(source)
+        if name == "activity":
+            return np.square(self.activity[index])
+        kept = {"rmse": self.squared_error, "mae": self.absolute_error, "bias": self.error, "acc": self.correlation}
+        return kept[name][index]
+
+    def _interval(self, ours: np.ndarray, theirs: np.ndarray | None, name: str, coverage: float) -> Interval:
+        def score(mean: np.ndarray) -> np.ndarray:
+            return np.sqrt(mean) if name in ("rmse", "activity") else mean
+
+        estimate = score(ours.mean(axis=1))
+        if theirs is not None:
+            estimate = estimate - score(theirs.mean(axis=1))
+        low, high = np.full_like(estimate, np.nan), np.full_like(estimate, np.nan)
+        if self.replicates and self.samples >= FEWEST:
+            for lead, length in enumerate(self.blocks()):
+                levels = quantile_levels(coverage, self.samples, length)
+                seed = derive_seed(0, "bootstrap", length)
+                drawn = resampling(self.samples, length, self.replicates, seed) / self.samples
+                for region in range(len(self.regions)):
+                    resampled = score(_product(drawn, ours[region, :, lead]))
+                    if theirs is not None:
+                        resampled = resampled - score(_product(drawn, theirs[region, :, lead]))
+                    low[region, lead], high[region, lead] = np.quantile(resampled, levels, axis=0)
+        return Interval(estimate, low, high)
+
+
+def _product(drawn: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Means [replicate, C] of resamples of values [T, C]; NaN throughout a channel with a value that is not finite."""
+    finite = np.isfinite(values).all(axis=0)
+    return np.where(finite, drawn @ np.where(finite, values, 0.0), np.nan)
+
+
+def _number(value: np.floating) -> float | None:
+    """JSON has no word for infinity; a forecast that blew up has null for its scores."""
+    return float(value) if np.isfinite(value) else None
+
+
+def parse_baselines(text: str) -> tuple[str, ...]:
+    """Baselines written as `persistence,climatology`; `none` for nothing.
+
+    Raises:
+        ConfigError: something else is written.
+    """
+    names = () if text.strip() == "none" else tuple(name.strip() for name in text.split(","))
+    for name in names:
+        if name not in BASELINES:
+            raise ConfigError(
+                f"'{name}' is no baseline",
+                where=f"--baselines {text}",
+                rule=f"{' or '.join(BASELINES)}, separated by commas, or none",
+                fix=did_you_mean(name, BASELINES),
+            )
+    return names
