@@ -14,6 +14,7 @@ from typing import NoReturn
 
 EXIT_COMPLETE = 0
 EXIT_FAILED = 1
+EXIT_BLOWN_UP = 3  # forecasts were written, but some are not finite
 RANK_VARIABLES = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: "stopped in good order, start me again"

@@ -141,7 +141,7 @@ def as_trained(archive: Archive, checkpoint: Checkpoint) -> Archive:
     Raises:
         DataError: its channels or its time step are not those that the model was trained on.
     """
-    step = archive.splits["train"].step_hours
+    step = next(iter(archive.splits.values())).step_hours
     for what, trained, found in (
         ("channels", checkpoint.samples["channels"], list(archive.channels)),
         ("time step in hours", checkpoint.samples["time step in hours"], step),

@@ -5,7 +5,7 @@ Only the newest states of a batch are in memory, however many leads are wanted a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +13,7 @@ import torch
 
 from weather.data.archive import Archive
 from weather.data.loader import BatchLoader, Normalizer, Samples
-
-#: Normalised past states [batch, time, channel, lat, lon] and their times [batch, time] (None: unknown) to the
-#: normalised next state [batch, channel, lat, lon].
-Forecast = Callable[[torch.Tensor, np.ndarray | None], torch.Tensor]
+from weather.verification.open_rollout import Forecast, forecasts_in_a_row
 
 
 @dataclass(frozen=True)
@@ -94,16 +91,19 @@ class Rollout:
             initial = batch.fields[:, -1, : self.output_channels]
             states = self.normalizer.normalize(batch.fields)
             time = self.samples.input_times(batch.positions)
-            for step in range(1, self.steps[-1] + 1):
-                scores = self.forecast(states, time).float()
+            newest = np.empty(0) if time is None else time[:, -1]
+            row = forecasts_in_a_row(
+                self.forecast,
+                states,
+                time,
+                steps=self.steps[-1],
+                reached=lambda step, newest=newest: newest + step * self.step_time,  # type: ignore[misc]
+            )
+            for step, scores in enumerate(row, start=1):
                 if step in self.steps:
                     truth = next(truths)
                     forecast = self.normalizer.restore(scores)
                     yield ForecastStates(step, forecast, truth.fields[:, 0], initial, truth.positions, batch.positions)
-                if step < self.steps[-1]:
-                    states = torch.cat([states[:, 1:], scores[:, None]], dim=1)
-                    if time is not None:
-                        time = np.concatenate([time[:, 1:], time[:, -1:] + self.step_time], axis=1)
 
     def close(self) -> None:
         """Stop the readers and close the files."""
