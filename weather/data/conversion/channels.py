@@ -41,7 +41,9 @@ class Channels:
     notes: tuple[str, ...]
 
 
-def choose_channels(holdings: Sequence[Holding], asked: Sequence[Asked], levels: Sequence[float]) -> Channels:
+def choose_channels(
+    holdings: Sequence[Holding], asked: Sequence[Asked], levels: Sequence[float]
+) -> Channels:
     """Channels in the order of the request, each variable from the first level asked for to the last.
 
     Args:
@@ -146,11 +148,7 @@ def _notes(groups: Sequence[Group], units: Sequence[str]) -> tuple[str, ...]:
     for group in groups:
         unit, name = units[group.channels[0]], group.name
         if name in ERA5_UNITS and unit != ERA5_UNITS[name]:
-            notes.append(
-                f"{name} has {'units ' + unit if unit else 'no units'} (in ERA5 {ERA5_UNITS[name]}): kept as it is"
-            )
+            notes.append(f"{name} has {'units ' + unit if unit else 'no units'} (in ERA5 {ERA5_UNITS[name]}): kept as it is")
         if name in ACCUMULATED or group.holdings[0].step_type in ("accum", "avg"):
-            notes.append(
-                f"{name} is summed over time at its source: a state holds what had fallen or flowed until then"
-            )
+            notes.append(f"{name} is summed over time at its source: a state holds what had fallen or flowed until then")
     return tuple(notes)

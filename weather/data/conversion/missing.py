@@ -51,9 +51,7 @@ class Filler:
             try:
                 from scipy.spatial import cKDTree
             except ImportError as error:
-                raise ConfigError(
-                    "the package scipy is missing", where="--fill nearest", fix="pip install scipy"
-                ) from error
+                raise ConfigError("the package scipy is missing", where="--fill nearest", fix="pip install scipy") from error
 
             latitude, longitude = np.deg2rad(self.grid.latitude)[:, None], np.deg2rad(self.grid.longitude)[None]
             points = np.stack(np.broadcast_arrays(np.cos(latitude) * np.cos(longitude),
@@ -66,9 +64,7 @@ class Filler:
         return self._nearest[key]
 
 
-def refuse(
-    field: np.ndarray, latitude: np.ndarray, longitude: np.ndarray, where: str, *, kept_missing: bool
-) -> DataError:
+def refuse(field: np.ndarray, latitude: np.ndarray, longitude: np.ndarray, where: str, *, kept_missing: bool) -> DataError:
     """The error of a field [lat, lon] with a value that is not finite.
 
     Args:

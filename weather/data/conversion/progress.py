@@ -46,7 +46,5 @@ class _Lines:
             return
         self.latest = now
         left = (self.total - self.done) * (now - self.began) / self.done
-        amount = (
-            f"{self.done / 1e9:.2f} of {self.total / 1e9:.2f} GB" if self.bytes_ else f"{self.done} of {self.total}"
-        )
+        amount = f"{self.done / 1e9:.2f} of {self.total / 1e9:.2f} GB" if self.bytes_ else f"{self.done} of {self.total}"
         print(f"{self.title}: {amount}, about {left:.0f} s left", file=sys.stderr, flush=True)

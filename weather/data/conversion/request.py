@@ -111,7 +111,9 @@ def parse_years(words: Sequence[str], option: str) -> tuple[int, ...]:
     return tuple(sorted(set(years)))
 
 
-def parse_split(years: Mapping[str, Sequence[str]], starts: Mapping[str, str], shares: str) -> SplitRule:
+def parse_split(
+    years: Mapping[str, Sequence[str]], starts: Mapping[str, str], shares: str
+) -> SplitRule:
     """How states are split.
 
     Args:
