@@ -25,6 +25,7 @@ def run(*words: str, status: int = 0) -> str:
         "train",
         "evaluate",
         "synthesize",
+        "statistics",
         "checkpoint list",
         "checkpoint export",
         "bench step",

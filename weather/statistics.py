@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from weather.errors import command_line
+from weather.errors import ConfigError, command_line
 
 DESCRIPTION = """\
 Compute, merge or check the statistics of an archive.
@@ -60,6 +60,13 @@ def parser() -> argparse.ArgumentParser:
 @command_line
 def main() -> int:
     options = parser().parse_args()
+    if (options.merge or options.check) and (options.leads or options.split != "train"):
+        raise ConfigError(
+            "--leads and --split say what is computed",
+            where="--merge" if options.merge else "--check",
+            rule="what is on disk of the training split is taken, at the leads that it has",
+            fix="compute first, without it",
+        )
     from weather.data.statistics_command import check_statistics, compute_statistics, merge_statistics
 
     if options.merge:

@@ -25,7 +25,7 @@ def print_record(record: StatisticsRecord, title: str) -> None:
     console = Console()
     console.print(table)
     if record.differences:
-        changes = Table(title="standard deviation of x(t + lead) - x(t)")
+        changes = Table(title="std of x(t + lead) - x(t)")
         changes.add_column("channel")
         for lead in record.differences:
             changes.add_column(f"{lead * record.step_hours:g} h", justify="right", no_wrap=True)
