@@ -95,6 +95,11 @@ class WeatherTransformer(nn.Module):
         if self.tendency:
             nn.init.zeros_(self.head.weight)
 
+    def compile_blocks(self) -> None:
+        """Compile each encoder block in place: names stay as they are."""
+        for block in self.blocks:
+            block.compile()
+
     def forward(self, x_BTChw: torch.Tensor) -> torch.Tensor:
         """Forecast [B, output channels, h, w] in float32 from normalised past states [B, T, C, h, w], oldest first."""
         tokens_BND = self.dropout(self.embed(x_BTChw))

@@ -86,7 +86,9 @@ def _named_instead(problem: CheckpointError, wanted: str) -> CheckpointError:
 
 
 def restore(config: ConfigWrapper, checkpoint: Checkpoint, device: Device) -> Forecaster:
-    """Build the model and load its weights.
+    """Build the model and load its weights; on a GPU it is compiled as it was in training.
+
+    A CPU that only evaluates need not have a compiler, and would wait long for it.
 
     Raises:
         CheckpointError: the checkpoint cannot be read or is of another model.
@@ -96,4 +98,6 @@ def restore(config: ConfigWrapper, checkpoint: Checkpoint, device: Device) -> Fo
     averaged = any(name.startswith("average.") for name in TensorReader(checkpoint.path).shapes())
     kind = "average" if averaged else "model"
     load_tensors(checkpoint.path, {f"{kind}.{name}": p.detach() for name, p in model.named_parameters()})
+    if config.model.compile == "blocks" and device.torch_device.type == "cuda":
+        model.compile_blocks()
     return Forecaster(config, checkpoint, model.to(device.torch_device).eval(), device)
