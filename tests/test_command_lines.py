@@ -30,6 +30,7 @@ def run(*words: str, status: int = 0) -> str:
         "checkpoint export",
         "bench step",
         "bench loader",
+        "bench evaluate",
         "doctor",
         "budget time_to_epochs",
         "budget slurm_settings",
@@ -79,3 +80,21 @@ def test_loader_benchmark_gives_shares(layout: str) -> None:
     size = ("--states", "20", "--channels", "2", "--height", "16", "--width", "32", "--rounds", "1")
     result = json.loads(run("weather.bench", "loader", "--layout", layout, *size))
     assert result["loader_share_of_memcpy"] > 0 and result["loader_share_of_plain_read"] > 0
+
+
+def test_evaluation_benchmark_gives_shares() -> None:
+    small = ("img_size=[16,32]", "input_channels=2", "output_channels=1", "embed_dim=32", "num_layers=1", "num_heads=2")
+    overrides = [word for value in small for word in ("--set", value)]
+    turn = ("--rounds", "1", "--batches", "2", "--batch", "3", "--steps", "1")
+    result = json.loads(run("weather.bench", "evaluate", *turn, *overrides))
+    assert result["initial_times"] == 6 and result["scored_steps"] == [1]
+    shares = result["share_of_step_forward"]
+    assert list(shares) == ["step_forward", "forecaster", "rollout", "evaluation", "reading", "scoring"]
+    assert shares["step_forward"] == 1 and min(shares.values()) > 0
+    assert shares["evaluation"] < shares["scoring"]  # beside the same scores, a model that costs nothing
+
+
+def test_evaluation_benchmark_refuses_rollouts_that_no_model_can_make() -> None:
+    overrides = ("--set", "img_size=[16,32]", "--set", "input_channels=2", "--set", "output_channels=1")
+    output = run("weather.bench", "evaluate", *overrides, "--steps", "1", "4", status=1)
+    assert output.startswith("ConfigError") and "Traceback" not in output

@@ -11,17 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from weather.benchmarks.random_archive import write_random_states
 from weather.benchmarks.timing import share, take_turns
 from weather.data.archive import open_split
 from weather.data.loader import BatchLoader, Samples
 from weather.data.order import epoch_order
-from weather.data.year_file import create_year_file, default_latitude, default_longitude
-
-LAYOUTS: dict[str, dict[str, Any]] = {
-    "contiguous": {},
-    "chunked": {"chunks": "state"},
-    "gzip": {"chunks": "state", "compression": "gzip"},
-}
 
 
 def measure_loader(
@@ -42,7 +36,7 @@ def measure_loader(
     """
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         path = Path(temporary) / "train" / "year.h5"
-        _write(path, LAYOUTS[layout], states, channels, grid)
+        write_random_states(path, states=states, channels=channels, grid=grid, layout=layout)
         split = open_split(Path(temporary), "train")
         samples = Samples(split, split.starts(1, 1), 1, 1)
         device = torch.device("cpu")
@@ -97,20 +91,3 @@ def measure_loader(
         "loader_share_of_memcpy": share(rates, "loader", "memcpy"),
         "loader_share_of_plain_read": share(rates, "loader", "plain read"),
     }
-
-
-def _write(path: Path, options: dict[str, Any], states: int, channels: int, grid: tuple[int, int]) -> None:
-    chunks = (1, channels, *grid) if "chunks" in options else None
-    generator = np.random.default_rng(0)
-    with create_year_file(
-        path,
-        states=states,
-        channels=[f"channel_{c}" for c in range(channels)],
-        latitude=default_latitude(grid[0]),
-        longitude=default_longitude(grid[1]),
-        time_hours=np.arange(states) * 6.0,
-        chunks=chunks,
-        compression=options.get("compression"),
-    ) as fields:
-        for state in range(states):
-            fields[state] = generator.standard_normal((channels, *grid), dtype=np.float32)

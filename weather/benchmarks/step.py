@@ -16,6 +16,8 @@ from weather.runtime.device import choose_device
 from weather.runtime.ranks import Ranks
 
 PRODUCT_SIZES = (1024, 2048, 3072)
+GPU_PRODUCT_SIZES = (2048, 4096, 8192)  # smaller ones do not fill it
+GPU_PRODUCTS = 8  # of the largest in a turn: one is over before the host has looked at its clock
 
 
 def measure_step(config: ConfigWrapper, *, device: str, batch: int, rounds: int) -> dict[str, Any]:
@@ -48,10 +50,11 @@ def measure_step(config: ConfigWrapper, *, device: str, batch: int, rounds: int)
         return 3 * 4 * batch * cost.tokens**2 * model_section.embed_dim
 
     contestants = {"step": step, "forward": forward, "attention": attention}
-    for size in PRODUCT_SIZES:
-        contestants[f"product {size}"] = _product(size, target, dtype)
+    sizes, products = (GPU_PRODUCT_SIZES, GPU_PRODUCTS) if target.type == "cuda" else (PRODUCT_SIZES, 1)
+    for size in sizes:
+        contestants[f"product {size}"] = _product(size, products * (sizes[-1] // size) ** 3, target, dtype)
     rates = take_turns(contestants, rounds, target)
-    rates["best product"] = [max(r) for r in zip(*(rates[f"product {n}"] for n in PRODUCT_SIZES), strict=True)]
+    rates["best product"] = [max(r) for r in zip(*(rates[f"product {n}"] for n in sizes), strict=True)]
     names = ("step", "forward", "attention", "best product")
     return {
         "config": str(config.experiment.name),
@@ -67,10 +70,9 @@ def measure_step(config: ConfigWrapper, *, device: str, batch: int, rounds: int)
     }
 
 
-def _product(size: int, device: torch.device, dtype: torch.dtype) -> Any:
+def _product(size: int, repeats: int, device: torch.device, dtype: torch.dtype) -> Any:
     left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     out = torch.empty_like(left)
-    repeats = max(1, (PRODUCT_SIZES[-1] // size) ** 3)
 
     def multiply() -> float:
         for _ in range(repeats):

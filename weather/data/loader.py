@@ -1,8 +1,9 @@
 """Batches on the device: reader threads fill a ring of reused buffers, some batches ahead of the model.
 
 Fresh memory for each batch (page faults) is what makes loaders slow, so the buffers are allocated once and reused.
-On CUDA they are pinned and copied asynchronously; a buffer is filled again only after its copy is done. On CPU the
-batch *is* the buffer, and is valid until the next one is asked for.
+On CUDA they are pinned, and a batch is copied while the device still computes with the one before it; a buffer is
+filled again only after its copy is done. On CPU the batch *is* the buffer, and is valid until the next one is asked
+for.
 """
 
 from __future__ import annotations
@@ -151,6 +152,8 @@ class BatchLoader:
         ring = (2 if 4 * math.prod(shape) >= LARGE_BUFFER else RING) if threads else 1
         self._buffers = [torch.zeros(shape, pin_memory=device.type == "cuda") for _ in range(ring)]
         self._copied: list[torch.cuda.Event | None] = [None] * ring
+        self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._begun: torch.cuda.Event | None = None  # when the device began with the last batch
         self.waited_seconds = 0.0
 
     def batches(self, order: Iterable[np.ndarray | Wanted]) -> Iterator[Batch]:
@@ -218,14 +221,19 @@ class BatchLoader:
         self.reader.read(self.samples.states(position, forecasts=forecasts, lead=lead), out)
 
     def _to_device(self, host: torch.Tensor, slot: int) -> torch.Tensor:
-        if self.device.type == "cpu":
-            return host
-        # Asynchronous copies to MPS have been seen to arrive wrong; CUDA's are ordered by the event.
-        fields = host.to(self.device, non_blocking=self.device.type == "cuda")
-        if self.device.type == "cuda":
-            event = torch.cuda.Event()
-            event.record()
-            self._copied[slot] = event
+        if self._copies is None:
+            # Asynchronous copies to MPS have been seen to arrive wrong.
+            return host if self.device.type == "cpu" else host.to(self.device)
+        if self._begun is not None:
+            # Whoever asks far ahead of the device would fill its memory with batches.
+            self._copies.wait_event(self._begun)
+        with torch.cuda.stream(self._copies):
+            fields = host.to(self.device, non_blocking=True)
+            self._copied[slot] = self._copies.record_event()
+        computing = torch.cuda.current_stream(self.device)
+        computing.wait_stream(self._copies)
+        fields.record_stream(computing)  # or its memory were given to the next copy while it is still read
+        self._begun = computing.record_event()
         return fields
 
 

@@ -108,6 +108,11 @@ class WeatherTransformer(nn.Module):
             if isinstance(module, Modulation):
                 module.reset_parameters()
 
+    def compile_blocks(self) -> None:
+        """Compile each encoder block in place: names stay as they are."""
+        for block in self.blocks:
+            block.compile()
+
     def forward(
         self, x_BTChw: torch.Tensor, lead_hours_B: torch.Tensor | None = None, recompute: bool = False
     ) -> torch.Tensor:

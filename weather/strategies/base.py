@@ -17,6 +17,7 @@ from torch import nn
 from weather.config.schema import TrainingSection
 from weather.config.wrapper import ConfigWrapper
 from weather.errors import ConfigError
+from weather.model.transformer import WeatherTransformer
 from weather.runtime.device import Device
 from weather.runtime.ranks import Ranks
 from weather.strategies.batches import BatchPlan, plan_batches
@@ -128,10 +129,10 @@ class Strategy(ABC):
         self.take_over(model, build_optimizer)
 
     def compile(self, model: nn.Module) -> None:
-        """Compile the blocks in place, if the config asks for it: names stay as they are."""
+        """Compile the blocks, if the config asks for it."""
         if self.config.model.compile == "blocks":
-            for block in model.get_submodule("blocks").children():
-                block.compile()
+            assert isinstance(model, WeatherTransformer)
+            model.compile_blocks()
 
     def take_over(self, model: nn.Module, build_optimizer: BuildOptimizer) -> None:
         """Remember the parameters by canonical name and make their optimizer and loss scaling.

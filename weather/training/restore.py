@@ -96,7 +96,9 @@ def _named_instead(problem: CheckpointError, wanted: str) -> CheckpointError:
 
 
 def restore(config: ConfigWrapper, checkpoint: Checkpoint, archive: Archive, device: Device) -> Forecaster:
-    """Build the model and load its weights.
+    """Build the model and load its weights; on a GPU it is compiled as it was in training.
+
+    A CPU that only evaluates need not have a compiler, and would wait long for it.
 
     Args:
         archive: with the statistics that the model was trained with.
@@ -109,5 +111,7 @@ def restore(config: ConfigWrapper, checkpoint: Checkpoint, archive: Archive, dev
     averaged = any(name.startswith("average.") for name in TensorReader(checkpoint.path).shapes())
     kind = "average" if averaged else "model"
     load_tensors(checkpoint.path, {f"{kind}.{name}": p.detach() for name, p in model.named_parameters()})
+    if config.model.compile == "blocks" and device.torch_device.type == "cuda":
+        model.compile_blocks()
     step = ForecastStep(config, archive, device.torch_device)
     return Forecaster(config, checkpoint, model.to(device.torch_device).eval(), step, device)

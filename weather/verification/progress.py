@@ -1,4 +1,4 @@
-"""What is said while a verification takes long: a bar on a terminal, a line now and then elsewhere, with the time left."""
+"""What is said while a verification takes long: a bar on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
