@@ -60,7 +60,7 @@ def rmse(forecast: np.ndarray, truth: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("threads", [0, 2])
 def test_a_model_that_turns_the_globe_is_as_far_as_its_lead(written: WrittenArchive, threads: int) -> None:
     """A shift by one column a step: after k steps by k columns. All leads start from the same 6 times."""
-    skills = roll_out(written, lambda states: torch.roll(states[:, -1], 1, dims=-1), "6h,18h,30h", threads=threads)
+    skills = roll_out(written, lambda states, _: torch.roll(states[:, -1], 1, dims=-1), "6h,18h,30h", threads=threads)
     states = written.states("test").astype(np.float64)
     for skill, steps in zip(skills, (1, 3, 5), strict=True):
         assert (skill.lead_hours, skill.samples, skill.blown_up) == (6.0 * steps, 6, 0)
@@ -73,9 +73,11 @@ def test_a_model_that_turns_the_globe_is_as_far_as_its_lead(written: WrittenArch
 
 
 def test_a_model_of_several_states_sees_its_own_forecasts(written: WrittenArchive) -> None:
-    """x(t+1) = x(t) / 2 + 3 x(t-1) / 4 - x(t-2) / 4 of standard scores, for three steps."""
+    """x(t+1) = x(t) / 2 + 3 x(t-1) / 4 - x(t-2) / 4 of standard scores, for three steps; their times go with them."""
+    seen: list[np.ndarray] = []
 
-    def forecast(states: torch.Tensor) -> torch.Tensor:
+    def forecast(states: torch.Tensor, time: np.ndarray | None) -> torch.Tensor:
+        seen.append(time[:, -1] if time is not None else np.array([]))
         return states[:, 2] / 2 + states[:, 1] * 0.75 - states[:, 0] / 4
 
     skills = roll_out(written, forecast, "18h", sequence_length=3, batch_size=2)
@@ -85,10 +87,16 @@ def test_a_model_of_several_states_sees_its_own_forecasts(written: WrittenArchiv
         window = [window[1], window[2], window[2] / 2 + window[1] * 0.75 - window[0] / 4]
     np.testing.assert_allclose(skills[0].errors["model"].rmse, rmse(window[2], states[5:11]), rtol=1e-5)
     assert skills[0].samples == 6
+    times = open_archive(written.section(), ("test",)).splits["test"].time
+    assert times is not None
+    for call, newest in enumerate(seen):  # batches of two initial times, three forecasts in a row
+        first = 2 * (call // 3) + 2 + call % 3
+        np.testing.assert_array_equal(newest, times[first : first + 2])
+    assert len(seen) == 9
 
 
 def test_persistence_is_the_model_that_stands_still_at_every_lead(written: WrittenArchive) -> None:
-    skills = roll_out(written, lambda states: states[:, -1], "12h,1d", dt=2)
+    skills = roll_out(written, lambda states, _: states[:, -1], "12h,1d", dt=2)
     states = written.states("test").astype(np.float64)
     np.testing.assert_allclose(skills[1].errors["model"].rmse, rmse(states[:7], states[4:]), rtol=1e-5)
     scores = scores_of(skills)
@@ -104,7 +112,7 @@ def test_a_forecast_that_blows_up_is_null_from_where_it_does(written: WrittenArc
     archive = open_archive(written.section(), ("train", "test"))
     bound = (bound - archive.statistics.means[0]) / archive.statistics.stds[0]
 
-    def explode(states: torch.Tensor) -> torch.Tensor:
+    def explode(states: torch.Tensor, time: np.ndarray | None) -> torch.Tensor:
         newest = states[:, -1]
         grows = newest[:, :1].amax(dim=(2, 3), keepdim=True) > bound
         return torch.where(grows, newest.abs() * 1e15 + 1e15, newest)

@@ -38,7 +38,7 @@ def score(tmp_path: Path, forecast: Forecast, *, dt: int = 1, batch_size: int = 
 
 
 def test_a_model_that_repeats_the_last_state_is_persistence(tmp_path: Path) -> None:
-    scores = score(tmp_path, lambda states: states[:, -1]).as_dict()
+    scores = score(tmp_path, lambda states, _: states[:, -1]).as_dict()
     for by_lead in scores.values():
         assert list(by_lead) == ["6"]
         # Normalising and restoring rounds at 1e-7 of the values.
@@ -47,7 +47,7 @@ def test_a_model_that_repeats_the_last_state_is_persistence(tmp_path: Path) -> N
 
 def test_scores_against_numpy(tmp_path: Path) -> None:
     """Two steps ahead, in physical units, root outside the mean over time."""
-    skill = score(tmp_path, lambda states: torch.zeros_like(states[:, -1]), dt=2, batch_size=3)
+    skill = score(tmp_path, lambda states, _: torch.zeros_like(states[:, -1]), dt=2, batch_size=3)
     written = write_archive(tmp_path / "again", files={"train": (9,), "test": (7,)}, channels=("a", "b"))
     states = written.states("test").astype(np.float64)
     truth, last = states[3:], states[1:-2]
@@ -64,12 +64,12 @@ def test_scores_against_numpy(tmp_path: Path) -> None:
 
 
 def test_climatology_has_no_anomaly_correlation(tmp_path: Path) -> None:
-    scores = score(tmp_path, lambda states: states[:, -1]).as_dict()
+    scores = score(tmp_path, lambda states, _: states[:, -1]).as_dict()
     assert scores["a"]["6"]["climatology"]["acc"] == 0.0
 
 
 def test_fewer_output_channels_are_scored(tmp_path: Path) -> None:
-    assert list(score(tmp_path, lambda states: states[:, -1, :1], output_channels=1).as_dict()) == ["a"]
+    assert list(score(tmp_path, lambda states, _: states[:, -1, :1], output_channels=1).as_dict()) == ["a"]
 
 
 def test_maps_are_drawn(tmp_path: Path) -> None:

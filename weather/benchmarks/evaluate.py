@@ -115,7 +115,7 @@ class _Evaluation:
         store = CheckpointStore(folder / "checkpoints", 1, asynchronous=False)
         saving = store.save("checkpoint_step_1", self.training.strategy.state_dict, Progress(step=1), FACTS)
         store.wait()
-        return restore(self.config, read_checkpoint(saving.path), self.device)
+        return restore(self.config, read_checkpoint(saving.path), self.archive, self.device)
 
     @property
     def forecasts(self) -> int:
@@ -130,11 +130,12 @@ class _Evaluation:
         return self.forecasts
 
     def forecaster_alone(self) -> float:
+        time = self.samples.input_times(self.order[0])
         for _ in range(self.forecasts // self.workload.batch):
-            self.forecaster(self.workload.states)
+            self.forecaster(self.workload.states, time)
         return self.forecasts
 
-    def persist(self, states: torch.Tensor) -> torch.Tensor:
+    def persist(self, states: torch.Tensor, time: np.ndarray | None) -> torch.Tensor:
         """A model that costs nothing."""
         return states[:, -1, : int(self.config.model.output_channels)]
 

@@ -49,6 +49,12 @@ class Samples:
         start = self.starts[position]
         return np.append(start + np.arange(self.sequence_length), start + self.sequence_length - 1 + self.dt)
 
+    def input_times(self, positions: np.ndarray) -> np.ndarray | None:
+        """Times [batch, sequence_length] of the input states, or None where the archive has no time stamps."""
+        if self.split.time is None:
+            return None
+        return self.split.time[self.starts[positions][:, None] + np.arange(self.sequence_length)]
+
     def check_finite(self, archive: Archive) -> None:
         """Read every state of the samples and refuse a value that is not finite.
 

@@ -16,6 +16,7 @@ from weather.strategies.batches import BatchPlan
 from weather.strategies.inspection import check_state
 from weather.training.checkpoint import Checkpoint, load_tensors
 from weather.training.checkpoint_reader import TensorReader
+from weather.training.forecast_step import ForecastStep
 from weather.training.loss import loss_weights
 from weather.training.optimizer import WeightAverage, build_optimizer
 from weather.training.preparation import Prepared
@@ -30,6 +31,7 @@ class Assembly:
         prepared: what it was put together from.
         plan: how the global batch is split.
         average: moving average of the weights, if the config asks for one.
+        forecast_step: how the model is called.
         weights: of the loss, [output channels, lat, 1].
         loader: of this rank's training micro-batches.
     """
@@ -38,6 +40,7 @@ class Assembly:
     strategy: Strategy
     plan: BatchPlan
     average: WeightAverage | None
+    forecast_step: ForecastStep
     normalizer: Normalizer
     weights: torch.Tensor
     loader: BatchLoader
@@ -101,8 +104,9 @@ def assemble(prepared: Prepared, strategy: Strategy, resume_point: Checkpoint | 
         device=device,
         threads=config.data.num_workers,
     )
-    validator = Validator(prepared, strategy, normalizer, weights, plan.micro_batch)
-    return Assembly(prepared, strategy, plan, average, normalizer, weights, loader, validator)
+    forecast_step = ForecastStep(config, prepared.archive, device)
+    validator = Validator(prepared, strategy, forecast_step, normalizer, weights, plan.micro_batch)
+    return Assembly(prepared, strategy, plan, average, forecast_step, normalizer, weights, loader, validator)
 
 
 def _load(

@@ -81,12 +81,12 @@ def evaluate(
     chosen = choose_device(device, config.training.precision, ranks)
     start_process_group(ranks, chosen.backend, config.training.collective_timeout_minutes, chosen.torch_device)
     archive = on_first_rank(lambda: open_archive(config.data, tuple(dict.fromkeys(("train", split)))))
-    resolve_model(config, archive)  # refuses another grid or other channels
+    config = resolve_model(config, archive)  # refuses another grid or other channels
     selected = verified(on_first_rank(lambda: choose_checkpoint(config, checkpoint)), checkpoint)
     archive = as_trained(archive, selected)
     if checkpoint == "best" and selected.progress.validation_loss is None and ranks.first:
         print(f"no checkpoint was evaluated in training yet: this is the newest, of step {selected.progress.step}")
-    forecaster = restore(config, selected, chosen)
+    forecaster = restore(config, selected, archive, chosen)
     channels = int(config.model.output_channels)
     model = ModelStep(
         archive.splits[split].step_hours,
@@ -149,7 +149,9 @@ def draw_example(evaluation: Evaluation, path: Path) -> None:
     reader.close()
     normalizer = Normalizer(archive.statistics, device)
     inputs = normalizer.normalize(torch.from_numpy(fields[None, :-1]).to(device))
-    forecast = normalizer.restore(evaluation.forecaster(inputs))[0].cpu().numpy()
+    forecast = (
+        normalizer.restore(evaluation.forecaster(inputs, samples.input_times(np.array([position]))))[0].cpu().numpy()
+    )
     times = state_times(samples, states[-1:])
     valid = f", valid {times[0]}" if times is not None else ""
     skill, own_lead = evaluation.skills[0], samples.split.step_hours * samples.dt

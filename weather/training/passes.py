@@ -19,10 +19,12 @@ def accumulate_gradients(run: Assembly, batches: Iterator[Batch], profile: Profi
     total = torch.zeros((), device=strategy.device.torch_device)
     for micro in range(accumulation):
         with profile.part("data"):
-            fields = run.normalizer.normalize(next(batches).fields)
+            batch = next(batches)
+            fields = run.normalizer.normalize(batch.fields)
+            time = run.prepared.training.input_times(batch.positions)
         with strategy.microbatch(is_last=micro == accumulation - 1):
             with profile.part("forward"):
-                forecast = strategy.module(fields[:, :-1])
+                forecast = run.forecast_step(strategy.module, fields[:, :-1], time)
                 loss = weighted_mean_squared_error(forecast, fields[:, -1, :channels], run.weights)
             with profile.part("backward"):
                 strategy.backward(loss)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from weather.config.wrapper import ConfigWrapper
+from weather.data.archive import Archive
 from weather.errors import CheckpointError
 from weather.model.transformer import WeatherTransformer
 from weather.runtime.device import Device
@@ -20,6 +22,7 @@ from weather.training.checkpoint import (
 )
 from weather.training.checkpoint_reader import TensorReader
 from weather.training.checkpoint_verify import verify
+from weather.training.forecast_step import ForecastStep
 from weather.training.preparation import checkpoint_folder
 
 
@@ -30,12 +33,13 @@ class Forecaster:
     config: ConfigWrapper
     checkpoint: Checkpoint
     model: WeatherTransformer
+    step: ForecastStep
     device: Device
 
-    def __call__(self, states: torch.Tensor) -> torch.Tensor:
-        """Normalised past states [batch, time, channel, lat, lon] to the next [batch, channel, lat, lon], float32."""
+    def __call__(self, states: torch.Tensor, time: np.ndarray | None) -> torch.Tensor:
+        """The next state [batch, channel, lat, lon] float32; see `ForecastStep`, all normalised."""
         with torch.no_grad(), self.device.autocast():
-            return self.model(states).float()
+            return self.step(self.model, states, time).float()
 
 
 def choose_checkpoint(config: ConfigWrapper, wanted: str) -> Checkpoint:
@@ -85,10 +89,13 @@ def _named_instead(problem: CheckpointError, wanted: str) -> CheckpointError:
     return error
 
 
-def restore(config: ConfigWrapper, checkpoint: Checkpoint, device: Device) -> Forecaster:
+def restore(config: ConfigWrapper, checkpoint: Checkpoint, archive: Archive, device: Device) -> Forecaster:
     """Build the model and load its weights; on a GPU it is compiled as it was in training.
 
     A CPU that only evaluates need not have a compiler, and would wait long for it.
+
+    Args:
+        archive: with the statistics that the model was trained with.
 
     Raises:
         CheckpointError: the checkpoint cannot be read or is of another model.
@@ -100,4 +107,5 @@ def restore(config: ConfigWrapper, checkpoint: Checkpoint, device: Device) -> Fo
     load_tensors(checkpoint.path, {f"{kind}.{name}": p.detach() for name, p in model.named_parameters()})
     if config.model.compile == "blocks" and device.torch_device.type == "cuda":
         model.compile_blocks()
-    return Forecaster(config, checkpoint, model.to(device.torch_device).eval(), device)
+    step = ForecastStep(config, archive, device.torch_device)
+    return Forecaster(config, checkpoint, model.to(device.torch_device).eval(), step, device)

@@ -11,6 +11,7 @@ from weather.data.loader import BatchLoader, Normalizer
 from weather.data.order import evaluation_share
 from weather.runtime.collectives import on_first_rank, sum_over_ranks
 from weather.strategies.base import Strategy
+from weather.training.forecast_step import ForecastStep
 from weather.training.loss import weighted_mean_squared_error
 from weather.training.preparation import Prepared
 from weather.verification.metrics import ErrorSums, area_weights
@@ -22,14 +23,22 @@ class Validator:
     Args:
         prepared: the run.
         strategy: set up.
+        forecast_step: how the model is called.
         normalizer: of the archive.
         weights: of the loss.
     """
 
     def __init__(
-        self, prepared: Prepared, strategy: Strategy, normalizer: Normalizer, weights: torch.Tensor, micro_batch: int
+        self,
+        prepared: Prepared,
+        strategy: Strategy,
+        forecast_step: ForecastStep,
+        normalizer: Normalizer,
+        weights: torch.Tensor,
+        micro_batch: int,
     ) -> None:
-        self.prepared, self.strategy, self.normalizer, self.weights = prepared, strategy, normalizer, weights
+        self.prepared, self.strategy, self.forecast_step = prepared, strategy, forecast_step
+        self.normalizer, self.weights = normalizer, weights
         self.device = strategy.device.torch_device
         self.loader = BatchLoader(
             prepared.validation,
@@ -66,8 +75,9 @@ class Validator:
         for batch, share in zip(self.loader.batches(order), self.shares, strict=True):
             fields = self.normalizer.normalize(batch.fields)
             inputs, target = fields[:, :-1], fields[:, -1, :channels]
+            time = self.prepared.validation.input_times(batch.positions)
             with self.strategy.device.autocast():
-                forecast = self.strategy.module(inputs)
+                forecast = self.forecast_step(self.strategy.module, inputs, time)
             if share.size:
                 errors.update(forecast, target)
                 loss += weighted_mean_squared_error(forecast, target, self.weights) * share.size

@@ -14,8 +14,9 @@ import torch
 from weather.data.archive import Archive
 from weather.data.loader import BatchLoader, Normalizer, Samples
 
-#: Normalised past states [batch, time, channel, lat, lon] to the normalised next state [batch, channel, lat, lon].
-Forecast = Callable[[torch.Tensor], torch.Tensor]
+#: Normalised past states [batch, time, channel, lat, lon] and their times [batch, time] (None: unknown) to the
+#: normalised next state [batch, channel, lat, lon].
+Forecast = Callable[[torch.Tensor, np.ndarray | None], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Rollout:
     ) -> None:
         self.forecast, self.samples, self.steps, self.output_channels = forecast, samples, steps, output_channels
         self.normalizer = Normalizer(archive.statistics, device)
+        self.step_time = np.timedelta64(round(samples.dt * samples.split.step_hours * 3600), "s")
         split, channels = samples.split, archive.channel_indices
         # A loader's sample is some states and one more after them: here the newest input, and there truth alone.
         inputs = Samples(split, samples.starts, samples.sequence_length - 1, 1)
@@ -89,8 +91,9 @@ class Rollout:
         for batch in self.inputs.batches(order):
             initial = batch.fields[:, -1, : self.output_channels]
             states = self.normalizer.normalize(batch.fields)
+            time = self.samples.input_times(batch.positions)
             for step in range(1, self.steps[-1] + 1):
-                scores = self.forecast(states).float()
+                scores = self.forecast(states, time).float()
                 if step in self.steps:
                     truth = next(truths)
                     yield ForecastStates(
@@ -98,6 +101,8 @@ class Rollout:
                     )
                 if step < self.steps[-1]:
                     states = torch.cat([states[:, 1:], scores[:, None]], dim=1)
+                    if time is not None:
+                        time = np.concatenate([time[:, 1:], time[:, -1:] + self.step_time], axis=1)
 
     def close(self) -> None:
         """Stop the readers and close the files."""
