@@ -107,7 +107,6 @@ class _Evaluation:
         )
         self.samples: Samples = initial_samples(split, step, step.steps([step.hours * n for n in steps])[-1])
         self.order = list(np.arange(len(self.samples)).reshape(-1, workload.batch))
-        self.times = self.samples.input_times(np.arange(workload.batch))
         self.training = workload.our_step("single", Ranks())
         self.forecaster = self._restored(folder)
 
@@ -131,8 +130,9 @@ class _Evaluation:
         return self.forecasts
 
     def forecaster_alone(self) -> float:
+        time = self.samples.input_times(self.order[0])
         for _ in range(self.forecasts // self.workload.batch):
-            self.forecaster(self.workload.states, self.times)
+            self.forecaster(self.workload.states, time)
         return self.forecasts
 
     def persist(self, states: torch.Tensor, time: np.ndarray | None) -> torch.Tensor:
