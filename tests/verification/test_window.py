@@ -68,7 +68,7 @@ def test_it_is_weatherbenchs(tmp_path: Path) -> None:
     climatology = fit_climatology(archive)
     assert isinstance(climatology, WindowClimatology)
     assert climatology.describe() == (
-        "mean by day of year and hour of day (00, 12 UTC), window of 61 days, of 2192 training states"
+        "season and hour of day (means by day of year at 00, 12 UTC, window of 61 days) of the 2192 training states"
     )
     time = archive.splits["train"].time
     assert time is not None
@@ -157,18 +157,20 @@ def plan(times: np.ndarray, step_hours: float) -> str | None:
 
 def test_what_is_planned_for_short_and_odd_archives() -> None:
     year = np.arange(0, 365 * 24, 6.0)
-    assert plan(year, 6) == "mean by day of year and hour of day (00, 06, 12, 18 UTC), window of 61 days"
+    assert plan(year, 6) == "season and hour of day (means by day of year at 00, 06, 12, 18 UTC, window of 61 days)"
     assert plan(year[: 200 * 4], 6) is None, "days that no window reaches"
     gap = plan(
         np.delete(year, slice(400, 640)), 6
     )  # 60 days are missing, 16 of them with fewer than 8 states at less than 30 days
     assert gap is not None and "of 121 days for 64 of 1464 means" in gap
     months = np.cumsum(np.tile([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], 11)) * 24.0 - 15 * 24 + 10.5
-    assert plan(months, 730) == "mean by day of year, window of 61 days"
+    assert plan(months, 730) == "season (means by day of year, window of 61 days)"
     assert "of 121 days" in str(plan(months[: 4 * 12], 730)), "four years of months"
     irregular = np.cumsum(np.tile([7.0, 8.0, 7.0, 8.0, 7.0], 400))  # never at the same hours
-    assert plan(irregular, 7) == ("mean by day of year and hour of day (nearest of 00, 08, 16 UTC), window of 61 days")
-    assert plan(24.0 * np.arange(365), 24) == "mean by day of year, window of 61 days"
+    assert plan(irregular, 7) == (
+        "season and hour of day (means by day of year at nearly 00, 08, 16 UTC, window of 61 days)"
+    )
+    assert plan(24.0 * np.arange(365), 24) == "season (means by day of year, window of 61 days)"
 
 
 def test_months_have_their_season(tmp_path: Path) -> None:

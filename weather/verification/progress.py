@@ -1,4 +1,4 @@
-"""What is said while a verification takes long: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of what takes long in a verification: a bar on a terminal, elsewhere a line a minute, with the time left."""
 
 from __future__ import annotations
 

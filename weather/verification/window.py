@@ -55,11 +55,12 @@ class Window:
         clock = ", ".join(
             f"{int(s) // 3600:02}" + (f":{int(s) % 3600 // 60:02}" if s % 3600 else "") for s in self.hours
         )
-        near = "" if self.exact else "nearest of "
-        by_hour = f" and hour of day ({near}{clock} UTC)" if len(self.hours) > 1 else ""
         wider = int((self.half_widths > HALF_WIDTH).sum())
-        widest = f", of {2 * WIDER + 1} days for {wider} of {self.half_widths.size} means"
-        return f"mean by day of year{by_hour}, window of {2 * HALF_WIDTH + 1} days{widest if wider else ''}"
+        widest = f", of {2 * WIDER + 1} days for {wider} of {self.half_widths.size} means" if wider else ""
+        how = f"window of {2 * HALF_WIDTH + 1} days{widest}"
+        if len(self.hours) == 1:
+            return f"season (means by day of year, {how})"
+        return f"season and hour of day (means by day of year at {'' if self.exact else 'nearly '}{clock} UTC, {how})"
 
 
 def plan_window(time: np.ndarray, step_hours: float) -> Window | None:
