@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 from weather.errors import command_line
+from weather.verification.options import add_verification_options, verification_settings
 
 
 def parser() -> argparse.ArgumentParser:
@@ -22,34 +23,11 @@ def parser() -> argparse.ArgumentParser:
         "on two ranks: torchrun --nproc-per-node 2 -m -- weather.evaluate --run runs/local",
         allow_abbrev=False,
     )
+    add_verification_options(arguments)
     add = arguments.add_argument
     add("--run", required=True, type=Path, metavar="DIR", help="folder of the run, such as runs/local")
     add("--checkpoint", default="best", metavar="WHICH", help="best, last, or a path (default: %(default)s)")
     add("--split", default="test", choices=("train", "valid", "test"), help="what to verify on (default: %(default)s)")
-    add(
-        "--leads",
-        metavar="LEADS",
-        help="hours or days, multiples of the model's own lead, such as 6h,1d,3d; all are verified from the initial "
-        "times that have truth at the longest (default: the model's own)",
-    )
-    add(
-        "--baselines",
-        default="persistence,climatology",
-        metavar="NAMES",
-        help="what to verify beside the model; none for nothing (default: %(default)s)",
-    )
-    add(
-        "--climatology",
-        default="auto",
-        choices=("auto", "window", "harmonic"),
-        help="by day of year and hour with a 61-day window, or fitted with few harmonics (default: the window where "
-        "the training years suffice)",
-    )
-    add("--regions", metavar="NAMES", help="such as global,tropics (default: all that the grid reaches)")
-    add("--init_every", metavar="HOURS", help="initial times at multiples of this since 00 UTC only, such as 12h")
-    add("--most", type=int, metavar="N", help="at most so many initial times, evenly spread (default: all)")
-    add("--bootstrap", type=int, default=1000, metavar="N", help="resamples for intervals; 0: none (default: 1000)")
-    add("--no-spectra", action="store_true", help="compute no zonal power spectra")
     add("--data_dir", metavar="DIR", help="another archive with the same grid and channels")
     add("--device", default="auto", metavar="D", help="auto, cuda, rocm, mps or cpu (default: %(default)s)")
     add("--precision", metavar="P", help="auto, bf16, fp16 or fp32 (default: the run's)")
@@ -69,10 +47,8 @@ def main() -> int:
     from weather.runtime.collectives import stop_process_group
     from weather.training.evaluation import evaluate
     from weather.training.scorecard import make_scorecard
-    from weather.verification.leads import parse_leads
     from weather.verification.scorecard.example import parse_time
     from weather.verification.scorecard.outputs import Wanted
-    from weather.verification.scores import parse_baselines
 
     map_time = None if options.map_time is None else parse_time(options.map_time)
     evaluation = evaluate(
@@ -83,14 +59,7 @@ def main() -> int:
         device=options.device,
         precision=options.precision,
         batch_size=options.batch_size,
-        leads=None if options.leads is None else parse_leads(options.leads),
-        baselines=parse_baselines(options.baselines),
-        regions=None if options.regions is None else options.regions.split(","),
-        climatology=options.climatology,
-        spectra=not options.no_spectra,
-        replicates=options.bootstrap,
-        init_every=None if options.init_every is None else parse_leads(options.init_every)[0],
-        most=options.most,
+        **verification_settings(options),
     )
     stop_process_group()
     if not evaluation.first_rank:

@@ -19,8 +19,6 @@ from weather.verification.progress import verification_bar
 from weather.verification.window import FEWEST_STATES, WIDER, plan_window
 from weather.verification.window_file import window_climatology
 
-KINDS = ("auto", "window", "harmonic")
-
 
 class ClimatologyFields(Protocol):
     """A climatology opened on a device; to be closed."""
@@ -83,7 +81,7 @@ def fit_climatology(
             + (": the archive has no time stamps" if split.time is None else f": {split.states} training states"),
             where=archive.data_dir / "train",
             rule=f"each day of the year and hour needs {FEWEST_STATES} training states within "
-            f"{WIDER[-1]} days of it, of any year",
+            f"{WIDER} days of it, of any year",
             fix="choose --climatology auto or harmonic",
         )
     return fit_harmonics(archive, ranks=ranks, channels=channels)

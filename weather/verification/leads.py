@@ -83,7 +83,7 @@ class ModelStep:
             )
 
 
-def parse_leads(text: str) -> tuple[float, ...]:
+def parse_leads(text: str, option: str = "--leads") -> tuple[float, ...]:
     """Hours of leads written as `6h,1d,3d`.
 
     Raises:
@@ -96,7 +96,7 @@ def parse_leads(text: str) -> tuple[float, ...]:
         wrong = words[hours.index(0.0)]
         raise ConfigError(
             f"'{wrong}' is no lead",
-            where=f"--leads {text}",
+            where=f"{option} {text}",
             rule="hours or days, separated by commas, such as 6h,1d,3d",
         )
     return tuple(hours)

@@ -7,7 +7,7 @@ lacks just do not count there; WeatherBench 2 fills them with day 365.
 
 Hours of the day are kept apart where the time step repeats them; where it does not (steps of 7 and 8 hours), states go
 to the nearest of as many equal hours as there are steps a day. Where fewer than eight states have weight, the window of
-that day and hour is widened to 121 or 181 days; if that is not enough, there is no climatology by day of year.
+that day and hour is widened to 121 days; if that is not enough, there is no climatology by day of year.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 DAYS = 366
 HALF_WIDTH = 30  # days from which on a state has no weight
-WIDER = (60, 90)
+WIDER = 60
 FEWEST_STATES = 8  # a mean of fewer has a standard error of more than a third of the spread
 DAY_SECONDS = 86400
 
@@ -55,11 +55,12 @@ class Window:
         clock = ", ".join(
             f"{int(s) // 3600:02}" + (f":{int(s) % 3600 // 60:02}" if s % 3600 else "") for s in self.hours
         )
-        near = "" if self.exact else "nearest of "
-        by_hour = f" and hour of day ({near}{clock} UTC)" if len(self.hours) > 1 else ""
         wider = int((self.half_widths > HALF_WIDTH).sum())
-        widest = f", up to {2 * int(self.half_widths.max()) + 1} days for {wider} of {self.half_widths.size} means"
-        return f"mean by day of year{by_hour}, window of {2 * HALF_WIDTH + 1} days{widest if wider else ''}"
+        widest = f", of {2 * WIDER + 1} days for {wider} of {self.half_widths.size} means" if wider else ""
+        how = f"window of {2 * HALF_WIDTH + 1} days{widest}"
+        if len(self.hours) == 1:
+            return f"season (means by day of year, {how})"
+        return f"season and hour of day (means by day of year at {'' if self.exact else 'nearly '}{clock} UTC, {how})"
 
 
 def plan_window(time: np.ndarray, step_hours: float) -> Window | None:
@@ -71,7 +72,7 @@ def plan_window(time: np.ndarray, step_hours: float) -> Window | None:
     twice = doubled(time)
     np.add.at(counts, (bins[twice], np.full(twice.sum(), DAYS - 1)), 1)
     half_widths = np.zeros((len(hours), DAYS), np.int64)
-    for half_width in (HALF_WIDTH, *WIDER):
+    for half_width in (HALF_WIDTH, WIDER):
         reached = np.arange(-half_width + 1, half_width)
         held = sum(np.roll(counts, shift, axis=1) for shift in reached)
         half_widths[(half_widths == 0) & (held >= FEWEST_STATES)] = half_width

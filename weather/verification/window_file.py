@@ -95,7 +95,7 @@ def window_climatology(
         DataError: there is no room for it, or a state cannot be read.
     """
     split, indices = archive.splits["train"], archive.channel_indices[:channels]
-    words = f"{window.describe()}, of {split.states} training states"
+    words = f"{window.describe()} of the {split.states} training states"
     subject = on_first_rank(lambda: _subject(archive, indices, window))
     digest = hashlib.blake2b(json.dumps(subject).encode(), digest_size=8).hexdigest()
     path, there = on_first_rank(lambda: _place(archive.data_dir, f"climatology-{digest}.h5"))

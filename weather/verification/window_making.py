@@ -222,7 +222,12 @@ class WindowMaking:
         path = self.layout.sums if target == "sums" else self.layout.partial
         with open(path, "r+b", buffering=0) as file, open(self.layout.partial, "r+b", buffering=0) as record:
             units = _Units(file.fileno(), record.fileno(), self.layout.finished, mine, self.progress)
-            yield units
+            try:
+                yield units
+            except BaseException:
+                with contextlib.suppress(OSError):  # what went wrong first is what counts
+                    units.record_finished()
+                raise
             units.record_finished()
 
 
