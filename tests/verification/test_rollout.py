@@ -14,7 +14,7 @@ from weather.data.archive import Archive, open_archive
 from weather.errors import ConfigError
 from weather.runtime.ranks import Ranks
 from weather.verification.climatology import fit_climatology
-from weather.verification.leads import ModelStep, initial_samples, parse_leads
+from weather.verification.leads import ModelStep, choose_initial_times, initial_samples, parse_leads
 from weather.verification.metrics import area_weights
 from weather.verification.rollout import Forecast
 from weather.verification.scores import Scores
@@ -147,3 +147,43 @@ def test_initial_times_keep_clear_of_gaps(written: WrittenArchive) -> None:
     broken[6] = False
     split = dataclasses.replace(split, consecutive=broken)
     assert initial_samples(split, ModelStep(6.0, 1, 1, 2, 2), 3).starts.tolist() == [0, 1, 2, 3, 7]
+
+
+def test_initial_times_can_be_chosen(written: WrittenArchive) -> None:
+    split = open_archive(written.section(), ("train", "test")).splits["test"]
+    samples = initial_samples(split, ModelStep(6.0, 1, 2, 2, 2), 1)  # newest inputs from 06 UTC on
+    assert split.time is not None
+    noon = choose_initial_times(samples, 12.0, None)
+    assert noon.starts.tolist() == [1, 3, 5, 7]
+    assert {int(hour) % 12 for hour in split.time[noon.starts + 1].astype("datetime64[h]").astype(int)} == {0}
+    assert choose_initial_times(samples, None, 3).starts.tolist() == [0, 4, 8]
+    assert choose_initial_times(samples, 12.0, 1).starts.tolist() == [1]
+    assert choose_initial_times(samples, None, 100).starts.tolist() == samples.starts.tolist()
+    with pytest.raises(ConfigError, match="--init_every 7d: none of the 1 initial times"):
+        choose_initial_times(dataclasses.replace(samples, starts=samples.starts[:1]), 168.0, None)
+
+
+def test_only_what_is_wanted_is_verified(tmp_path: Path) -> None:
+    """No baseline, two regions, no spectra, an archive without time stamps; the correlation is there all the same."""
+    written = write_archive(tmp_path, files={"train": (9,), "test": (7,)}, times={"train": [None], "test": [None]})
+    archive = open_archive(written.section(), ("train", "test"))
+    model = ModelStep(6.0, 1, 1, 3, 3)
+    scores = verify(
+        lambda states, _: states[:, -1] / 2,
+        archive,
+        initial_samples(archive.splits["test"], model, 1),
+        fit_climatology(archive),
+        device=torch.device("cpu"),
+        ranks=Ranks(),
+        batch_size=4,
+        threads=1,
+        output_channels=3,
+        baselines=(),
+        regions=["northern_extratropics"],
+        spectra=False,
+    )
+    assert (scores.sources, scores.regions) == (("model",), ("global", "northern_extratropics"))
+    assert scores.initial_times is None and scores.samples == 6
+    assert scores.power.shape == (2, 1, 3, 0) and scores.remarks == ()
+    assert np.isfinite(scores.acc()).all() and np.abs(scores.acc()).max() < 1
+    assert list(scores.as_dict()["t2m"]["6"]) == ["model"]
