@@ -1,9 +1,8 @@
 """Verify a run's forecasts: ``python -m weather.evaluate --run runs/local``.
 
 Scores of the model, of persistence and of climatology for each channel, in physical units, at the lead that the model
-was trained for or at longer ones, which it reaches by forecasting from its own forecast; a figure with truth, forecast
-and error; and JSON:
-``{channel: {lead_hours: {model | persistence | climatology: {rmse, mae, bias, acc}}}}``.
+was trained for or at longer ones, which it reaches by forecasting from its own forecast: on the console, as JSON
+``{channel: {lead_hours: {model | persistence | climatology: {rmse, mae, bias, acc}}}}``, as CSV, in figures and a page.
 """
 
 from __future__ import annotations
@@ -49,7 +48,6 @@ def main() -> int:
     from weather.runtime.collectives import stop_process_group
     from weather.training.evaluation import evaluate
     from weather.training.scorecard import make_scorecard
-    from weather.verification.leads import parse_leads
     from weather.verification.scorecard.example import parse_time
     from weather.verification.scorecard.outputs import Wanted
 
@@ -68,11 +66,11 @@ def main() -> int:
     stop_process_group()
     if not evaluation.first_rank:
         return 0
-    wanted = Wanted(
-        scores=options.json or options.run / f"scores_{options.split}.json",
-        figures=options.run / "plots",
-        forecast=options.plot or options.run / "plots" / f"forecast_{options.split}.png",
-        split=options.split,
+    wanted = Wanted.of_run(
+        options.run,
+        options.split,
+        scores=options.json,
+        forecast=options.plot,
         draw=not options.no_plot,
         page=not options.no_html,
         all_channels=options.all_channels,

@@ -29,6 +29,9 @@ def wanted(folder: Path, **changes: Any) -> Wanted:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("matplotlib")
     folder = tmp_path_factory.mktemp("run")
+    (folder / "plots").mkdir()
+    for name in ("maps_gone_test.png", "maps_z500_valid.png"):  # of an earlier verification, and of another split
+        (folder / "plots" / name).touch()
     make_outputs(make_scores(blown_up=3), ORIGIN, wanted(folder), lambda: make_example(bad=True))
     return folder
 
@@ -36,6 +39,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_everything_is_written(made: Path) -> None:
     assert {path.name for path in made.iterdir() if path.is_file()} == NUMBERS | {"scores_test.html"}
     figures = {path.name: path.read_bytes() for path in (made / "plots").iterdir()}
+    assert figures.pop("maps_z500_valid.png") == b""
     assert set(figures) == {f"{name}_test.png" for name in FIGURES}
     assert all(content.startswith(b"\x89PNG") and len(content) > 10_000 for content in figures.values())
 
@@ -92,7 +96,7 @@ def test_one_output_that_fails_costs_no_other(
 
     monkeypatch.setattr(maps, "_draw", no_room)
     few = make_scores(("z500",), leads=(6.0,), regions=("global",), wavenumbers=make_scores().wavenumbers[:0])
-    with pytest.raises(DataError, match="3 outputs failed") as failure:
+    with pytest.raises(DataError, match="4 outputs failed") as failure:
         make_outputs(few, ORIGIN, wanted(tmp_path), lambda: make_example(("z500",)))
     assert "table: IsADirectoryError" in str(failure.value)
     assert "figure forecast: MemoryError: no room" in str(failure.value)

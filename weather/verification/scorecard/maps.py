@@ -60,7 +60,7 @@ def _draw(example: Example, rows: Sequence[tuple[int, int]]) -> Figure:
                 figure.colorbar(drawn[2], ax=axes[row, 2], extend="both", aspect=12, pad=0.02, shrink=0.8))  # fmt: skip
         for bar in bars:
             bar.outline.set_visible(False)
-            bar.ax.set_title(typeset(example.units[channel]), fontsize=8)
+            bar.ax.set_title(typeset(example.units[channel]), fontsize=8, loc="left")
             bar.ax.tick_params(labelsize=8)
         axes[row, 0].set_ylabel(_row_title(example, lead, channel))
         axes[row, 2].set_title(f"RMSE {number(_rmse(example, forecast - truth), 3)}", fontsize=8.5, loc="right")

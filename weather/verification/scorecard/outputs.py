@@ -55,6 +55,13 @@ class Wanted:
     page: bool = True
     all_channels: bool = False
 
+    @staticmethod
+    def of_run(run: Path, split: str, *, scores: Path | None, forecast: Path | None, **others: bool) -> Wanted:
+        """Outputs in a run's folder, unless files are named."""
+        figures = run / "plots"
+        beside = scores or run / f"scores_{split}.json"
+        return Wanted(beside, figures, forecast or figures / f"forecast_{split}.png", split, **others)
+
 
 @dataclass
 class Attempts:
@@ -102,17 +109,27 @@ def make_outputs(scores: Scores, origin: Origin, wanted: Wanted, example: Callab
     with verification_bar(ALONE, "intervals") as done:
         found = estimate(scores, done=done)
     tried.of("console", lambda: print_scorecard(found, origin, all_channels=wanted.all_channels))
-    table, full = csv_file(wanted.scores), full_file(wanted.scores)
+    table, full, page = csv_file(wanted.scores), full_file(wanted.scores), page_file(wanted.scores)
+    tried.of("earlier outputs", lambda: _remove([table, full, page, *_earlier_figures(wanted)]))
     tried.of("table", lambda: write_table(found, table))
     tried.of("all numbers", lambda: write_everything(found, origin, full))
-    files = [path for path in (wanted.scores, origin_file(wanted.scores), table, full) if path.exists()]
+    files = [path for path in (wanted.scores, origin_file(wanted.scores), table, full) if path.is_file()]
     print("numbers: " + ", ".join(map(str, files)))
     parts = _figures(found, wanted, example, tried) if wanted.draw else ()
-    if wanted.page:
-        path = page_file(wanted.scores)
-        if tried.of("page", lambda: write_page(found, origin, parts, files, path)) is not None:
-            print(f"page: {path}")
+    if wanted.page and tried.of("page", lambda: write_page(found, origin, parts, files, page)) is not None:
+        print(f"page: {page}")
     tried.check()
+
+
+def _earlier_figures(wanted: Wanted) -> list[Path]:
+    """Figures of an earlier verification of the split, which may have had other leads and channels."""
+    names = ("scorecard", "rmse_and_acc", "rmse_by_region", "spectra", "maps_*") if wanted.draw else ()
+    return [path for name in names for path in wanted.figures.glob(f"{name}_{wanted.split}.png")]
+
+
+def _remove(paths: list[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def _figures(found: Estimates, wanted: Wanted, example: Callable[[], Example], tried: Attempts) -> tuple[Part, ...]:
@@ -130,7 +147,7 @@ def _figures(found: Estimates, wanted: Wanted, example: Callable[[], Example], t
                 tried.of(f"figure {plate.name}", functools.partial(write_bytes, path, content))
             done(number, len(plates))
     if drawn:
-        print(f"figures: {', '.join(str(_path(plate, wanted)) for plate in plates if plate.name in drawn)}")
+        print(f"figures: {len(drawn)} in {wanted.figures}, maps at the first lead in {wanted.forecast}")
     lacking = "The figures could not be drawn: " + " ".join(tried.notes + tried.failures)
     return tuple(
         chapter.part(
