@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from weather.config.schema import DataSection
-from weather.data.statistics import Moments, write_statistics
+from weather.data.moments import Moments
+from weather.data.statistics import write_statistics
 from weather.data.year_file import create_year_file, default_latitude, default_longitude
 
 CHANNELS = ("t2m", "u10", "z500")

@@ -44,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     add("--most", type=int, metavar="N", help="at most so many initial times, evenly spread (default: all)")
     add("--bootstrap", type=int, default=1000, metavar="N", help="resamples for intervals; 0: none (default: 1000)")
     add("--no-spectra", action="store_true", help="compute no zonal power spectra")
+    add("--step", metavar="LEAD", help="lead of one forecast, of a model with data.random_leads (default: data.dt)")
     add("--data_dir", metavar="DIR", help="another archive with the same grid and channels")
     add("--device", default="auto", metavar="D", help="auto, cuda, rocm, mps or cpu (default: %(default)s)")
     add("--precision", metavar="P", help="auto, bf16, fp16 or fp32 (default: the run's)")
@@ -78,6 +79,7 @@ def main() -> int:
         replicates=options.bootstrap,
         init_every=None if options.init_every is None else parse_leads(options.init_every)[0],
         most=options.most,
+        step=None if options.step is None else parse_leads(options.step)[0],
     )
     stop_process_group()
     if not evaluation.first_rank:

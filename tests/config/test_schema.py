@@ -12,10 +12,11 @@ from weather.errors import ConfigError
 
 KEYS_OTHERS_RELY_ON = {
     "model": (
-        "embed_dim num_layers num_heads mlp_ratio patch_size img_size input_channels output_channels sequence_length "
-        "qkv_bias dropout attention_dropout stochastic_depth attention activation_checkpointing compile predict"
+        "embed_dim num_layers num_heads mlp_ratio patch_size img_size input_channels output_channels extra_channels "
+        "sequence_length qkv_bias dropout attention_dropout stochastic_depth attention activation_checkpointing "
+        "compile predict"
     ),
-    "data": "data_dir dt data_subset temporal_coverage channels coarsen coarsen_by num_workers",
+    "data": "data_dir dt data_subset temporal_coverage channels extra_inputs coarsen coarsen_by num_workers",
     "training": (
         "strategy precision batch_size micro_batch_size learning_rate weight_decay warmup_steps schedule "
         "cooldown_fraction epochs max_steps gradient_clipping seed flops_budget time_budget_hours log_frequency "

@@ -80,6 +80,21 @@ def test_replace_checks_rules_once_all_values_are_in() -> None:
     assert (other.model.embed_dim, other.model.num_heads) == (100, 10)
 
 
+def test_extra_channels_follow_from_the_extra_inputs() -> None:
+    """Both of longitude and of the time of day; a static field is one. `auto` and no word say the same."""
+    names = ["longitude", "orography", "time_of_day"]
+    for model in ({}, {"extra_channels": "auto"}, {"extra_channels": 5}):
+        config = ConfigWrapper({"model": model, "data": {"extra_inputs": names}})
+        assert config.model.extra_channels == 5
+    assert ConfigWrapper(config.to_dict()).to_dict() == config.to_dict()
+    assert config.replace({"extra_inputs": ["insolation"]}).model.extra_channels == 1
+    assert config.replace({"embed_dim": 64}).model.extra_channels == 5
+    with pytest.raises(ConfigError, match=r"extra_channels = 4, but data.extra_inputs = .* makes 5; leave .* out"):
+        config.replace({"extra_channels": 4})
+    with pytest.raises(ConfigError, match="names a field twice"):
+        config.replace({"extra_inputs": ["insolation", "insolation"]})
+
+
 @pytest.mark.parametrize("key", ["momentum", "training.momentum", "optimizer.learning_rate"])
 def test_replace_refuses_unknown_keys(key: str) -> None:
     with pytest.raises(ConfigError, match="unknown key"):

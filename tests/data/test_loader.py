@@ -204,8 +204,8 @@ def test_readers_work_ahead(make_archive: MakeArchive, open_loader: Callable[...
     read, lock, ahead = [], threading.Lock(), threading.Event()
     read_sample = loader._read_sample
 
-    def recorded(position: int, out: np.ndarray) -> None:
-        read_sample(position, out)
+    def recorded(position: int, out: np.ndarray, lead: int | None) -> None:
+        read_sample(position, out, lead)
         with lock:
             read.append(position)
             if set(range(RING)) <= set(read):
@@ -232,10 +232,10 @@ def test_waiting_is_measured(
         waiting.set()
         return clock()
 
-    def slow(position: int, out: np.ndarray) -> None:
+    def slow(position: int, out: np.ndarray, lead: int | None) -> None:
         waiting.wait(10)  # so that none of the pause is over before the caller begins to wait
         time.sleep(0.02)
-        read_sample(position, out)
+        read_sample(position, out, lead)
 
     loader._read_sample = slow  # type: ignore[method-assign]
     monkeypatch.setattr(time, "perf_counter", announced)
@@ -252,10 +252,10 @@ def test_order_that_is_left_early_does_not_disturb_the_next(
     loader = open_loader(samples, batch_size=1, threads=2)
     read_sample, late_read_ended = loader._read_sample, threading.Event()
 
-    def late(position: int, out: np.ndarray) -> None:
+    def late(position: int, out: np.ndarray, lead: int | None) -> None:
         if position == 1:
             threading.Event().wait(0.3)
-        read_sample(position, out)
+        read_sample(position, out, lead)
         if position == 1:
             late_read_ended.set()
 

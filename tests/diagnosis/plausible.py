@@ -9,7 +9,8 @@ import h5py
 import numpy as np
 
 from tests.archives import WrittenArchive
-from weather.data.statistics import Moments, write_statistics
+from weather.data.moments import Moments
+from weather.data.statistics import write_statistics
 
 CHANNELS = ("t2m", "u10", "v10", "msl", "z500", "t850", "t500")
 FILES = {"train": (20, 20, 20, 20), "valid": (12,), "test": (12,)}

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tests.model.tiny import random_states, tiny_model, tiny_section
 from weather.config.schema import ModelSection
 from weather.model.flops import model_cost
+from weather.model.lead import LeadEmbedding
 
 OPTIONS: list[dict[str, Any]] = [
     {},
@@ -28,12 +29,16 @@ OPTIONS: list[dict[str, Any]] = [
     {"img_size": (13, 7), "patch_size": 3},
     {"output_channels": 1},
     {"output_channels": 2, "sequence_length": 2, "predict": "tendency"},
+    {"extra_channels": 2},
+    {"extra_channels": 3, "output_channels": 2, "sequence_length": 2, "predict": "tendency", "img_size": (9, 18)},
     {"mlp_ratio": 3.5},
     {"mlp_ratio": 2.33},
     {"predict": "tendency"},
     {"num_layers": 1, "num_heads": 4, "embed_dim": 24, "patch_size": 2},
     {"num_layers": 5, "patch_size": 1, "img_size": (4, 6)},
     {"dropout": 0.1, "attention_dropout": 0.1, "stochastic_depth": 0.1},
+    {"lead_conditioning": True},
+    {"lead_conditioning": True, "num_layers": 5, "sequence_length": 2, "predict": "tendency"},
 ]
 
 
@@ -52,9 +57,10 @@ def counted(section: ModelSection, *, backward: bool, batch: int = 1) -> int:
 
 
 def input_gradient_of_embedding(section: ModelSection) -> int:
-    """FLOPs of the gradient with respect to the fields, which training does not need and PyTorch leaves out."""
+    """FLOPs of the gradient with respect to fields and lead, which training does not need and PyTorch leaves out."""
     assert section.input_channels != "auto"
-    return 2 * model_cost(section).tokens * section.input_channels * section.patch_size**2 * section.embed_dim
+    lead = 2 * 2 * LeadEmbedding.FREQUENCIES * section.embed_dim if section.lead_conditioning else 0
+    return lead + 2 * model_cost(section).tokens * section.embedded_channels * section.patch_size**2 * section.embed_dim
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=name)
@@ -63,7 +69,7 @@ def test_parameters_are_exact(options: dict[str, Any]) -> None:
     embedding = sum(
         parameter.numel()
         for name, parameter in model.named_parameters()
-        if name.startswith("embedding.") or "positions" in name
+        if name.startswith(("embedding.", "lead_embedding.")) or "positions" in name
     )
     assert cost.parameters == sum(parameter.numel() for parameter in model.parameters())
     assert cost.embedding_parameters == embedding

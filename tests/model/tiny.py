@@ -44,7 +44,9 @@ def lively_model(**options: Any) -> WeatherTransformer:
 
 
 def random_states(section: ModelSection, batch: int = 2) -> torch.Tensor:
-    """Normalised past states [batch, sequence_length, input_channels, h, w]."""
+    """Normalised past states [batch, sequence_length, embedded_channels, h, w]."""
     assert section.img_size != "auto" and section.input_channels != "auto"
     generator = torch.Generator().manual_seed(1)
-    return torch.randn(batch, section.sequence_length, section.input_channels, *section.img_size, generator=generator)
+    return torch.randn(
+        batch, section.sequence_length, section.embedded_channels, *section.img_size, generator=generator
+    )

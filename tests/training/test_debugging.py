@@ -118,7 +118,7 @@ def test_anomaly_detection_names_the_operation(workplace: Workplace, monkeypatch
     def loss_without_a_gradient(forecast: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
         return (forecast * 0).sum().sqrt() * 0  # its derivative is 0 / 0
 
-    monkeypatch.setattr("weather.training.passes.weighted_mean_squared_error", loss_without_a_gradient)
+    monkeypatch.setattr("weather.training.rollout.weighted_mean_squared_error", loss_without_a_gradient)
     with pytest.raises(RuntimeError, match="SqrtBackward0"):
         debug(workplace, monkeypatch, "experiment.name=anomalous")
 

@@ -14,6 +14,7 @@ import torch.distributed as dist
 
 from tests.archives import WrittenArchive
 from weather.config.wrapper import ConfigWrapper
+from weather.data.loader import Wanted
 from weather.data.year_file import FIELDS
 from weather.errors import DataError, LaunchError, TrainingError
 from weather.training.checkpoint import Progress
@@ -97,7 +98,7 @@ def prepared(written: WrittenArchive) -> Prepared:
     return prepare(ConfigWrapper(settings))
 
 
-BATCH = np.array([3, 0, 5, 1, 2])
+BATCH = Wanted(np.array([3, 0, 5, 1, 2]))
 READING = Reading(7, math.nan, math.inf, True, Requests(), 0.0)
 
 
@@ -106,7 +107,7 @@ def test_finite_data_leave_the_training_to_blame(prepared: Prepared, tmp_path: P
         explain_nonfinite(READING, prepared, BATCH, tmp_path)
     text = str(error.value)
     split = prepared.training.split
-    named = [split.describe(int(prepared.training.starts[position])) in text for position in BATCH]
+    named = [split.describe(int(prepared.training.starts[position])) in text for position in BATCH.positions]
     assert named == [True] * 4 + [False]
     assert "and 1 others" in text
     facts = {"config": {}, "samples": {}, "strategy": "single", "world_size": 1}
@@ -127,4 +128,4 @@ def test_a_state_of_the_batch_that_is_not_finite_is_to_blame(
     with pytest.raises(DataError, match=r"part_0\.h5.*u10"):
         explain_nonfinite(READING, prepared, BATCH, tmp_path)
     with pytest.raises(TrainingError, match="the data are finite"):
-        explain_nonfinite(READING, prepared, BATCH[:2], tmp_path)
+        explain_nonfinite(READING, prepared, Wanted(BATCH.positions[:2]), tmp_path)

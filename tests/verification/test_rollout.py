@@ -95,6 +95,30 @@ def test_a_model_of_several_states_sees_its_own_forecasts(written: WrittenArchiv
     assert len(seen) == 9
 
 
+def test_forecasts_in_a_row_are_given_the_true_times_of_an_irregular_archive(
+    tmp_path: Path,
+) -> None:
+    """States are 7, 8 and 8 hours apart, and each forecast starts at the time of the state that it stands for."""
+    hours = np.cumsum([7.0, 8.0, 8.0] * 4)
+    times = {"train": (hours,), "test": (hours + 90_000,)}
+    written = write_archive(tmp_path, files=dict.fromkeys(times, (12,)), times=times, channels=("a", "b"))
+    seen: list[np.ndarray] = []
+
+    def forecast(states: torch.Tensor, time: np.ndarray | None) -> torch.Tensor:
+        assert time is not None
+        seen.append(time)
+        return states[:, -1]
+
+    for sequence_length in (1, 2):
+        seen.clear()
+        roll_out(written, forecast, "8h,1d", sequence_length=sequence_length, batch_size=9)
+        true = open_archive(written.section(), ("test",)).splits["test"].time
+        assert true is not None
+        for call, found in enumerate(seen[:3]):
+            for state in range(sequence_length):
+                np.testing.assert_array_equal(found[:, state], true[call + state :][: len(found)])
+
+
 def test_persistence_is_the_model_that_stands_still_at_every_lead(written: WrittenArchive) -> None:
     scores = roll_out(written, lambda states, _: states[:, -1], "12h,1d", dt=2)
     states = written.states("test").astype(np.float64)

@@ -72,7 +72,7 @@ class Workload:
             )
         rows, columns = model.img_size
         generator = torch.Generator().manual_seed(0)
-        size = (batch, model.sequence_length, model.input_channels, rows, columns)
+        size = (batch, model.sequence_length, model.embedded_channels, rows, columns)
         self.states = torch.randn(size, generator=generator).to(target)
         truth = torch.randn((batch, model.output_channels, rows, columns), generator=generator).to(target)
         weights = torch.from_numpy(area_weights(default_latitude(rows))).float()[None, :, None].to(target)

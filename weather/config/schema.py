@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from weather.config.data_section import DataSection
 from weather.config.values import Auto, Count, Positive, Real, Section, Share, Whole
 
 
@@ -34,6 +35,8 @@ class ModelSection(Section):
     """Channels that the model sees; auto: all that `data.channels` selects."""
     output_channels: Auto | Positive = "auto"
     """Channels that it forecasts: the first so many of the input channels; auto: all."""
+    extra_channels: Count = 0
+    """Channels that `data.extra_inputs` adds behind these. It follows from that key: auto, or left out, fills it in."""
     sequence_length: Positive = 1
     """Consecutive past states given to the model; tokens, memory and FLOPs grow with it."""
     qkv_bias: bool = True
@@ -56,6 +59,11 @@ class ModelSection(Section):
     predict: Literal["state", "tendency"] = "state"
     """What the head gives: the next state, or its difference from the last one (starts exactly at persistence; much the
     better choice for short leads, see the README's table)."""
+    tendency_scale: Literal["state", "difference"] = "state"
+    """Unit of a tendency's head, by channel: the state's standard deviation, or that of its difference over the lead
+    (stats/statistics.json). With `difference` the loss counts errors in that unit too (Nguyen et al. 2023, Stormer)."""
+    lead_conditioning: bool = False
+    """Give the blocks the lead of the forecast; `data.random_leads` turns it on."""
     periodic_longitude: bool = False
     """Positions as a Fourier series in longitude, so that they join smoothly across the date line, with fewer
     parameters; no gain in RMSE was measured on the small archives of the README's table."""
@@ -82,6 +90,8 @@ class ModelSection(Section):
             raise ValueError(f"mlp_ratio {self.mlp_ratio} leaves the MLP of {self.embed_dim} dims no hidden width")
         if self.img_size != "auto" and self.patch_size > min(self.img_size):
             raise ValueError(f"patch_size {self.patch_size} is larger than the grid {list(self.img_size)}")
+        if self.tendency_scale == "difference" and self.predict != "tendency":
+            raise ValueError(f"tendency_scale difference is the unit of a tendency, but predict is {self.predict}")
         if "auto" not in (self.input_channels, self.output_channels) and int(self.output_channels) > int(
             self.input_channels
         ):
@@ -91,40 +101,11 @@ class ModelSection(Section):
             )
         return self
 
-
-class DataSection(Section):
-    """Which samples of which archive, and how they are read."""
-
-    data_dir: str = "data/synthetic"
-    """Folder with train/, valid/, test/ and stats/."""
-    dt: Positive = 1
-    """Lead of the forecast in time steps of the archive."""
-    data_subset: Annotated[Real, Field(gt=0.0, le=1.0)] = 1.0
-    """Share of the training samples, spread evenly over each year; smaller shares are subsets of larger ones."""
-    temporal_coverage: str | None = None
-    """Train on the last `5y`, `6m` or `90d` only; null: on all."""
-    channels: Literal["all"] | list[str | Whole] = "all"
-    """Channels by name or index, in the order given; all: as in the archive."""
-    coarsen: Positive = 1
-    """Whole factor by which latitudes and longitudes are coarsened while states are read; 1: as in the archive."""
-    coarsen_by: Literal["area_mean", "bilinear", "stride"] = "area_mean"
-    """How: the mean over each coarse cell's area, the interpolated value at its middle, or a point near that."""
-    num_workers: Count = 2
-    """Reader threads a rank; 0 reads in the main thread."""
-
-    @field_validator("temporal_coverage")
-    @classmethod
-    def _span(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"(?=.*[1-9])\d+(\.\d+)?[ymd]", value):
-            raise ValueError("a span reads like 5y (years), 6m (months) or 90d (days)")
-        return value
-
-    @field_validator("channels")
-    @classmethod
-    def _some_channels(cls, value: Any) -> Any:
-        if value != "all" and (not value or len(set(map(str, value))) != len(value)):
-            raise ValueError("the list is empty or names a channel twice")
-        return value
+    @property
+    def embedded_channels(self) -> int:
+        """All channels that the patch embedding takes: the archive's, then the extra ones."""
+        assert self.input_channels != "auto"
+        return self.input_channels + self.extra_channels
 
 
 class TrainingSection(Section):
@@ -176,6 +157,11 @@ class TrainingSection(Section):
     channel_weights: dict[str, Annotated[Real, Field(ge=0)]] | None = None
     """Weight of each named channel in the loss, others 1; the weights are scaled to mean 1. GraphCast weighs
     surface variables so (Lam et al. 2023); nothing was measured here."""
+    rollout_schedule: dict[Count, Positive] = {0: 1}
+    """{first step: forecasts in a row}: from that optimizer step on (from 0), the model forecasts so often from its own
+    forecasts, and the loss is the mean over them; one forecast before the first."""
+    rollout_checkpointing: bool = False
+    """Recompute each forecast of a rollout in the backward pass, so that memory grows by one state a forecast."""
     ema_decay: Share = 0.0
     """Exponential moving average of the weights, used for evaluation; 0: off."""
     seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 42
@@ -194,6 +180,8 @@ class TrainingSection(Section):
     """Minutes between checkpoints; 0: off."""
     branch_from: str | None = None
     """Checkpoint of another run, a trunk, that this one begins at; its own step, samples and FLOPs go on from there."""
+    initial_weights: str | None = None
+    """Fine-tuning: checkpoint of another run whose weights this one begins with, at step 0, with a fresh optimizer."""
     checkpoint_dir: str = "checkpoints"
     """Folder of all runs' checkpoints."""
     max_checkpoints: Count = 3

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from weather.config.extra_inputs import extra_channels
 from weather.config.schema import (
     SECTION_OF_KEY,
     SECTIONS,
@@ -42,10 +43,14 @@ class ConfigWrapper:
 
     def __init__(self, settings: Mapping[str, Any], *, source: str = "") -> None:
         self.source = source
+        routed = route(settings, source)
+        if routed["model"].get("extra_channels") == "auto":
+            del routed["model"]["extra_channels"]
         try:
-            checked = Config.model_validate(route(settings, source))
+            checked = Config.model_validate(routed)
         except ValidationError as error:
             raise _readable(error, source) from error
+        _derive_extra_channels(checked, source)
         for section in SECTIONS:
             setattr(self, section, getattr(checked, section))
 
@@ -66,6 +71,7 @@ class ConfigWrapper:
     def replace(self, values: Mapping[str, Any]) -> ConfigWrapper:
         """A checked copy with some `section.key` (or bare `key`) set to other values."""
         settings: dict[str, Any] = self.to_dict()
+        del settings["model"]["extra_channels"]  # follows from data.extra_inputs, which may be among the values
         for key, value in values.items():
             section, _, name = _dotted(key).partition(".")
             if section in SECTIONS and not name:
@@ -102,6 +108,19 @@ def route(settings: Mapping[str, Any], source: str) -> dict[str, dict[str, Any]]
             )
         routed[section][key] = value
     return routed
+
+
+def _derive_extra_channels(checked: Config, source: str) -> None:
+    """Fill in `model.extra_channels`, so that a model can be built from its section alone."""
+    model, follows = checked.model, extra_channels(checked.data.extra_inputs)
+    if "extra_channels" in model.model_fields_set and model.extra_channels != follows:
+        raise ConfigError(
+            f"model.extra_channels = {model.extra_channels}, but data.extra_inputs = {checked.data.extra_inputs} "
+            f"makes {follows}",
+            where=source,
+            fix="leave model.extra_channels out, or set it to auto",
+        )
+    checked.model = model.model_copy(update={"extra_channels": follows})
 
 
 def _dotted(key: str) -> str:

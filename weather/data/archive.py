@@ -17,6 +17,7 @@ import numpy as np
 from weather.config.schema import DataSection
 from weather.data.agreement import check_agreement
 from weather.data.coarsening import Coarsening, plan_coarsening
+from weather.data.extra_inputs import StaticInput, read_static_inputs
 from weather.data.order import sample_starts, stratified_subset
 from weather.data.statistics import Statistics, read_statistics
 from weather.data.year_file import Header, read_header
@@ -84,7 +85,7 @@ class Split:
         return np.repeat(np.arange(len(self.headers)), np.diff(self.first_states))
 
     def starts(self, sequence_length: int, dt: int) -> np.ndarray:
-        """First states of all samples.
+        """First states of all samples whose last target is `dt` steps after the newest input.
 
         Raises:
             DataError: no run of states is long enough.
@@ -108,6 +109,7 @@ class Archive:
         channel_indices: [C] position of each selected channel in the files.
         channels, channel_units: [C] of the selected channels, in the order selected.
         statistics: of the selected channels.
+        static_inputs: those of `data.extra_inputs` that are not computed.
     """
 
     data_dir: Path
@@ -118,26 +120,31 @@ class Archive:
     latitude: np.ndarray = field(compare=False)
     longitude: np.ndarray = field(compare=False)
     statistics: Statistics = field(compare=False)
+    static_inputs: tuple[StaticInput, ...] = field(default=(), compare=False)
 
     @property
     def grid(self) -> tuple[int, int]:
         return len(self.latitude), len(self.longitude)
 
-    def training_starts(self, section: DataSection, sequence_length: int) -> np.ndarray:
+    def training_starts(self, section: DataSection, sequence_length: int, ahead: int | None = None) -> np.ndarray:
         """First states of the training samples that `temporal_coverage` and `data_subset` leave.
+
+        Args:
+            ahead: steps from the newest input to the last target; None: `dt`.
 
         Raises:
             DataError: no sample is left.
         """
         split = self.splits["train"]
-        starts = split.starts(sequence_length, section.dt)
+        ahead = section.dt if ahead is None else ahead
+        starts = split.starts(sequence_length, ahead)
         if section.temporal_coverage:
             starts = starts[starts >= self._coverage_start(split, section.temporal_coverage)]
             if not starts.size:
                 raise DataError(
                     f"no training sample lies within data.temporal_coverage = {section.temporal_coverage!r}",
                     where=self.data_dir / "train",
-                    rule=f"a sample needs {sequence_length + section.dt} states",
+                    rule=f"a sample needs {sequence_length + ahead} states",
                 )
         return starts[stratified_subset(split.years()[starts], section.data_subset)]
 
@@ -156,7 +163,8 @@ def open_archive(section: DataSection, splits: Sequence[str] = SPLITS) -> Archiv
 
     Raises:
         DataError: a split is missing or empty, a file is damaged, files disagree, statistics do not fit.
-        ConfigError: `data.channels` names a channel that the archive does not have, or `data.coarsen` does not fit.
+        ConfigError: `data.channels` or `data.extra_inputs` names what the archive does not have, or `data.coarsen` does
+            not fit.
     """
     data_dir = Path(section.data_dir)
     if not data_dir.is_dir():
@@ -188,6 +196,7 @@ def open_archive(section: DataSection, splits: Sequence[str] = SPLITS) -> Archiv
         latitude=grid.latitude,
         longitude=grid.longitude,
         statistics=read_statistics(data_dir, first.channels, indices),
+        static_inputs=read_static_inputs(section, [split.headers[0] for split in opened.values()], coarsening),
     )
 
 

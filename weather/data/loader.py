@@ -32,7 +32,7 @@ class Samples:
 
     Attributes:
         starts: [samples] first state of each sample.
-        sequence_length: input states; dt: steps from the last input to the target.
+        sequence_length: input states; dt: steps from the last input to the target, where none else is asked for.
     """
 
     split: Split
@@ -43,10 +43,15 @@ class Samples:
     def __len__(self) -> int:
         return len(self.starts)
 
-    def states(self, position: int) -> np.ndarray:
-        """States [sequence_length + 1] of one sample: the inputs, then the target."""
-        start = self.starts[position]
-        return np.append(start + np.arange(self.sequence_length), start + self.sequence_length - 1 + self.dt)
+    def states(self, position: int, *, forecasts: int = 1, lead: int | None = None) -> np.ndarray:
+        """States [sequence_length + forecasts] of one sample: the inputs, then the target of each forecast in a row.
+
+        Args:
+            lead: steps that one forecast covers; None: `dt`.
+        """
+        start, lead = self.starts[position], self.dt if lead is None else lead
+        newest = start + self.sequence_length - 1
+        return np.append(start + np.arange(self.sequence_length), newest + lead * np.arange(1, forecasts + 1))
 
     def input_times(self, positions: np.ndarray) -> np.ndarray | None:
         """Times [batch, sequence_length] of the input states, or None where the archive has no time stamps."""
@@ -54,14 +59,37 @@ class Samples:
             return None
         return self.split.time[self.starts[positions][:, None] + np.arange(self.sequence_length)]
 
+    def wanted_states(self, wanted: Wanted) -> np.ndarray:
+        """All states of some samples, each once."""
+        leads = [None] * len(wanted.positions) if wanted.leads is None else wanted.leads.tolist()
+        each = [
+            self.states(int(position), forecasts=wanted.forecasts, lead=lead)
+            for position, lead in zip(wanted.positions, leads, strict=True)
+        ]
+        return np.unique(np.concatenate(each))
+
     def check_finite(self, archive: Archive) -> None:
         """Read every state of the samples and refuse a value that is not finite.
 
         Raises:
             DataError: naming the first such value.
         """
-        states = np.unique(np.concatenate([self.states(position) for position in range(len(self))]))
-        check_finite(archive, self.split, states.tolist())
+        check_finite(archive, self.split, self.wanted_states(Wanted(np.arange(len(self)))).tolist())
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Samples that a batch is to hold.
+
+    Attributes:
+        positions: [batch] sample positions.
+        forecasts: in a row, each with its target.
+        leads: [batch] steps that one forecast of each sample covers; None: the samples' `dt`.
+    """
+
+    positions: np.ndarray
+    forecasts: int = 1
+    leads: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -69,12 +97,14 @@ class Batch:
     """Raw fields in physical units, on the device.
 
     Attributes:
-        fields: [batch, sequence_length + 1, channel, lat, lon] float32; the last state is the target.
+        fields: [batch, sequence_length + forecasts, channel, lat, lon] float32; the inputs, then the targets.
         positions: [batch] sample positions, on the host.
+        leads: [batch] steps that one forecast of each sample covers, on the host; None: the samples' `dt`.
     """
 
     fields: torch.Tensor
     positions: np.ndarray
+    leads: np.ndarray | None = None
 
 
 class BatchLoader:
@@ -86,36 +116,47 @@ class BatchLoader:
         batch_size: largest number of samples in one batch.
         device: where batches go.
         threads: reader threads; 0 reads in the calling thread.
+        forecasts: most forecasts in a row that may be asked for.
     """
 
     def __init__(
-        self, samples: Samples, channels: Sequence[int], *, batch_size: int, device: torch.device, threads: int
+        self,
+        samples: Samples,
+        channels: Sequence[int],
+        *,
+        batch_size: int,
+        device: torch.device,
+        threads: int,
+        forecasts: int = 1,
     ) -> None:
         self.samples = samples
         self.device = device
         self.reader = StateReader(samples.split, channels)
         self.threads = ThreadPoolExecutor(threads, thread_name_prefix="reader") if threads else None
-        shape = (batch_size, samples.sequence_length + 1, len(channels), *samples.split.grid)
+        self.state_shape = (len(channels), *samples.split.grid)
+        shape = (batch_size, samples.sequence_length + forecasts, *self.state_shape)
         ring = (2 if 4 * math.prod(shape) >= LARGE_BUFFER else RING) if threads else 1
         self._buffers = [torch.zeros(shape, pin_memory=device.type == "cuda") for _ in range(ring)]
         self._copied: list[torch.cuda.Event | None] = [None] * ring
         self.waited_seconds = 0.0
 
-    def batches(self, order: Iterable[np.ndarray]) -> Iterator[Batch]:
-        """Batches of the sample positions that `order` gives, in that order.
+    def batches(self, order: Iterable[np.ndarray | Wanted]) -> Iterator[Batch]:
+        """Batches of the samples that `order` gives, by position or as `Wanted`, in that order.
 
         Raises:
             DataError: a state cannot be read.
         """
         asked = iter(order)
-        pending: deque[tuple[int, np.ndarray, list[Future[None]]]] = deque()
+        pending: deque[tuple[torch.Tensor, int, Wanted, list[Future[None]]]] = deque()
         slot = 0
         ahead = len(self._buffers) - 1  # one buffer is always in the caller's hands
 
         def top_up(target: int) -> None:
             nonlocal slot
-            while len(pending) < target and (positions := next(asked, None)) is not None:
-                pending.append((slot, positions, self._start_filling(slot, positions)))
+            while len(pending) < target and (found := next(asked, None)) is not None:
+                wanted = found if isinstance(found, Wanted) else Wanted(found)
+                host = self._view(slot, wanted)
+                pending.append((host, slot, wanted, self._start_filling(host, slot, wanted)))
                 slot = (slot + 1) % len(self._buffers)
 
         try:
@@ -123,16 +164,16 @@ class BatchLoader:
                 top_up(max(1, ahead))
                 if not pending:
                     return
-                ready, positions, reads = pending.popleft()
+                host, ready, wanted, reads = pending.popleft()
                 top_up(ahead)
                 began = time.perf_counter()
                 for read in reads:
                     read.result()
                 self.waited_seconds += time.perf_counter() - began
-                yield Batch(self._to_device(ready, len(positions)), positions)
+                yield Batch(self._to_device(host, ready), wanted.positions, wanted.leads)
         finally:
             # An order that is left early must not fill buffers that a later one uses.
-            wait([read for _, _, reads in pending for read in reads if not read.cancel()])
+            wait([read for *_, reads in pending for read in reads if not read.cancel()])
 
     def close(self) -> None:
         """Stop the threads and close the files."""
@@ -140,24 +181,30 @@ class BatchLoader:
             self.threads.shutdown(wait=True, cancel_futures=True)
         self.reader.close()
 
-    def _start_filling(self, slot: int, positions: np.ndarray) -> list[Future[None]]:
+    def _view(self, slot: int, wanted: Wanted) -> torch.Tensor:
+        """The front of a buffer as fields of this batch: whole and contiguous, so that it is copied in one piece."""
+        shape = (len(wanted.positions), self.samples.sequence_length + wanted.forecasts, *self.state_shape)
+        return self._buffers[slot].view(-1)[: math.prod(shape)].view(shape)
+
+    def _start_filling(self, host: torch.Tensor, slot: int, wanted: Wanted) -> list[Future[None]]:
         copied = self._copied[slot]
         if copied is not None:
             copied.synchronize()
-        buffer = self._buffers[slot].numpy()
+        leads = [None] * len(host) if wanted.leads is None else wanted.leads.tolist()
+        reads = [(int(p), row, lead) for p, row, lead in zip(wanted.positions, host.numpy(), leads, strict=True)]
         if self.threads is None:
             began = time.perf_counter()
-            for row, position in enumerate(positions):
-                self._read_sample(int(position), buffer[row])
+            for read in reads:
+                self._read_sample(*read)
             self.waited_seconds += time.perf_counter() - began
             return []
-        return [self.threads.submit(self._read_sample, int(p), buffer[row]) for row, p in enumerate(positions)]
+        return [self.threads.submit(self._read_sample, *read) for read in reads]
 
-    def _read_sample(self, position: int, out: np.ndarray) -> None:
-        self.reader.read(self.samples.states(position), out)
+    def _read_sample(self, position: int, out: np.ndarray, lead: int | None) -> None:
+        forecasts = len(out) - self.samples.sequence_length
+        self.reader.read(self.samples.states(position, forecasts=forecasts, lead=lead), out)
 
-    def _to_device(self, slot: int, count: int) -> torch.Tensor:
-        host = self._buffers[slot][:count]
+    def _to_device(self, host: torch.Tensor, slot: int) -> torch.Tensor:
         if self.device.type == "cpu":
             return host
         # Asynchronous copies to MPS have been seen to arrive wrong; CUDA's are ordered by the event.

@@ -22,8 +22,11 @@ from typing import Any
 import h5py
 import numpy as np
 
+from weather.data.archive import open_split
+from weather.data.moments import Moments
 from weather.data.quasigeostrophic import CHANNELS, Diagnosis, TwoLayerModel
-from weather.data.statistics import MEANS_FILE, STANDARD_DEVIATIONS_FILE, Moments, write_statistics
+from weather.data.statistics import FOLDER, MEANS_FILE, RECORD_FILE, STANDARD_DEVIATIONS_FILE, write_record
+from weather.data.statistics_collection import make_record
 from weather.data.synthetic_request import MANIFEST, SPIN_UP_DAYS, UNFINISHED, Request, chosen_channels, split_years
 from weather.data.year_file import create_year_file, default_latitude, default_longitude
 from weather.errors import DataError
@@ -105,7 +108,7 @@ def create_test_data(
         _make_room(data_dir, request)
         (data_dir / UNFINISHED).write_text(json.dumps(asdict(request), indent=1) + "\n")
         moments = _write_years(data_dir, request, progress)
-        write_statistics(data_dir, moments.statistics)
+        write_record(data_dir, make_record(data_dir, open_split(data_dir, "train"), moments))
         os.replace(data_dir / UNFINISHED, data_dir / MANIFEST)
     except OSError as error:
         raise DataError(f"the archive cannot be written ({error})", where=data_dir) from error
@@ -178,7 +181,7 @@ def _year_path(data_dir: Path, split: str, year: int) -> Path:
 
 
 def _statistics_files(data_dir: Path) -> list[Path]:
-    return [data_dir / "stats" / name for name in (MEANS_FILE, STANDARD_DEVIATIONS_FILE)]
+    return [data_dir / FOLDER / name for name in (MEANS_FILE, STANDARD_DEVIATIONS_FILE, RECORD_FILE)]
 
 
 def _year_file(

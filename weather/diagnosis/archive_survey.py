@@ -10,8 +10,8 @@ import numpy as np
 
 from weather.data.archive import join_files
 from weather.data.loader import sampled_states
+from weather.data.moments import Moments
 from weather.data.reader import StateReader
-from weather.data.statistics import Moments
 from weather.diagnosis.archive_files import YearFile
 from weather.diagnosis.envelopes import envelope, to_standard, variable
 from weather.diagnosis.findings import Section, Severity

@@ -17,6 +17,7 @@ from weather.diagnosis.findings import Section, Severity
 from weather.diagnosis.subject import Subject
 from weather.errors import ConfigError
 from weather.model.flops import model_cost
+from weather.model.lead import LeadEmbedding
 from weather.model.transformer import WeatherTransformer
 from weather.runtime.device import Device
 from weather.runtime.ranks import Ranks
@@ -122,7 +123,9 @@ def _torch_count(
     expected, reasons = 0, []
     if backward:
         assert section.input_channels != "auto"
-        expected -= 2 * cost.tokens * section.input_channels * section.patch_size**2 * section.embed_dim
+        expected -= 2 * cost.tokens * section.embedded_channels * section.patch_size**2 * section.embed_dim
+        if section.lead_conditioning:
+            expected -= 2 * 2 * LeadEmbedding.FREQUENCIES * section.embed_dim
         reasons.append("no gradient of the input fields")
     if not in_the_open:
         extra, reason = _fused_attention(section, fused, backward=backward)
@@ -184,4 +187,4 @@ def count_by_deepspeed(section: ModelSection, device: Device, ranks: Ranks, repo
 
 def _shape(section: ModelSection) -> tuple[int, ...]:
     assert section.img_size != "auto" and section.input_channels != "auto"
-    return (1, section.sequence_length, section.input_channels, *section.img_size)
+    return (1, section.sequence_length, section.embedded_channels, *section.img_size)

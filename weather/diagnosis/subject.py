@@ -15,6 +15,7 @@ from weather.data.year_file import default_latitude
 from weather.diagnosis.findings import Section, Severity
 from weather.errors import ConfigError, WeatherError
 from weather.model.flops import model_cost
+from weather.model.lead import Modulation
 from weather.model.transformer import WeatherTransformer, token_grid
 from weather.runtime.collectives import on_first_rank
 from weather.runtime.device import Device
@@ -51,14 +52,17 @@ class Subject:
     def build(self, device_type: str, precision: torch.dtype, **options: object) -> WeatherTransformer:
         """A model with the run's first weights; `options` replace values of its section.
 
-        The head of a tendency starts at zero, and the first gradient of all that is before it would be zero: here it
-        is drawn like any other layer.
+        The head of a tendency starts at zero, as does what the lead modulates, and the first gradient of all that is
+        before them would be zero: here they are drawn like any other layer.
         """
         seed_weights(self.config.training.seed)
         section = self.config.model.model_copy(update=options)
         model = WeatherTransformer(section, device_type=device_type, compute_dtype=precision)
-        if model.tendency:
+        if model.persistence_at_start:
             nn.init.trunc_normal_(model.head.weight, std=0.02)
+        for module in model.modules():
+            if isinstance(module, Modulation):
+                nn.init.trunc_normal_(module.linear.weight, std=0.02)
         return model
 
     def shapes(self) -> dict[str, torch.Size]:
@@ -67,12 +71,12 @@ class Subject:
             return {name: parameter.shape for name, parameter in self.build("meta", torch.float32).named_parameters()}
 
     def samples(self, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Past states [batch, sequence_length, input channels, lat, lon] of a rank and the next ones [batch, output
+        """Past states [batch, sequence_length, embedded channels, lat, lon] of a rank and the next ones [batch, output
         channels, lat, lon], standard normal."""
         section = self.config.model
         assert section.img_size != "auto" and section.input_channels != "auto" and section.output_channels != "auto"
         generator = torch.Generator().manual_seed(rank % DISTINCT_BATCHES)
-        past = (self.batch, section.sequence_length, section.input_channels, *section.img_size)
+        past = (self.batch, section.sequence_length, section.embedded_channels, *section.img_size)
         truth = (self.batch, section.output_channels, *section.img_size)
         return torch.randn(past, generator=generator), torch.randn(truth, generator=generator)
 
@@ -126,7 +130,8 @@ def choose_subject(config: ConfigWrapper, ranks: Ranks, device: Device) -> tuple
             "samples_per_rank": batch,
             "parameters": model_cost(full).parameters,
             "grid": _points(full),
-            "channels": f"{full.input_channels} in, {full.output_channels} out",
+            "channels": f"{full.input_channels} in, {full.output_channels} out"
+            + (f", {full.extra_channels} extra in" if full.extra_channels else ""),
             "layers": full.num_layers,
             "tokens": model_cost(full).tokens,
         }

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from weather.config.schema import ModelSection
 from weather.model.layers import SpacePositions
+from weather.model.lead import lead_flops, lead_parameters
 from weather.model.transformer import mlp_hidden, token_grid
 
 
@@ -21,7 +22,7 @@ class ModelCost:
 
     Attributes:
         parameters: all trainable ones.
-        embedding_parameters: those of patch embedding and positions.
+        embedding_parameters: those of patch embedding, positions and the embedding of the lead.
         tokens: in one sample.
         forward_flops: of one sample, forward pass.
     """
@@ -48,7 +49,7 @@ def model_cost(section: ModelSection) -> ModelCost:
     rows, columns = token_grid(section.img_size, section.patch_size)
     tokens_in_state = rows * columns
     tokens = tokens_in_state * section.sequence_length
-    patch_inputs = section.input_channels * section.patch_size**2
+    patch_inputs = section.embedded_channels * section.patch_size**2
     patch_outputs = section.output_channels * section.patch_size**2
     waves = min(SpacePositions.WAVES, (columns - 1) // 2)
     position_columns = 2 * waves + 1 if section.periodic_longitude else columns
@@ -61,13 +62,17 @@ def model_cost(section: ModelSection) -> ModelCost:
     embedding = dim * (patch_inputs + 1) + dim * (rows * position_columns + section.sequence_length)
     head = patch_outputs * (dim + 1)
 
+    lead_embedding, modulation = lead_parameters(dim, layers) if section.lead_conditioning else (0, 0)
+    embedding += lead_embedding
+
     linear_flops = 2 * tokens * (4 * dim * dim + 2 * dim * hidden)
     attention_flops = 2 * 2 * tokens * tokens * dim
     embedding_flops = 2 * tokens * patch_inputs * dim
     head_flops = 2 * tokens_in_state * dim * patch_outputs
+    conditioning_flops = lead_flops(dim, layers) if section.lead_conditioning else 0
     return ModelCost(
-        parameters=embedding + layers * (2 * norm + attention + mlp) + norm + head,
+        parameters=embedding + layers * (2 * norm + attention + mlp) + modulation + norm + head,
         embedding_parameters=embedding,
         tokens=tokens,
-        forward_flops=layers * (linear_flops + attention_flops) + embedding_flops + head_flops,
+        forward_flops=layers * (linear_flops + attention_flops) + embedding_flops + head_flops + conditioning_flops,
     )

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from weather.model.attention import attend
+from weather.model.lead import Modulation, modulate
 from weather.model.recomputation import recomputed
 
 
@@ -85,7 +86,10 @@ class StochasticDepth(nn.Module):
 
 
 class EncoderBlock(nn.Module):
-    """Pre-norm transformer block: x + attention(norm(x)), then x + MLP(norm(x)) (Dosovitskiy et al. 2021)."""
+    """Pre-norm transformer block: x + attention(norm(x)), then x + MLP(norm(x)) (Dosovitskiy et al. 2021).
+
+    With `lead`, both branches are modulated by the lead of the forecast (`weather.model.lead`).
+    """
 
     def __init__(
         self,
@@ -100,6 +104,7 @@ class EncoderBlock(nn.Module):
         stochastic_depth: float,
         kernel: str,
         recompute: str,
+        lead: bool = False,
     ) -> None:
         super().__init__()
         self.recompute = recompute
@@ -111,14 +116,26 @@ class EncoderBlock(nn.Module):
         self.mlp = MLP(dim, mlp_hidden, dropout)
         self.dropout = nn.Dropout(dropout)
         self.drop_path = StochasticDepth(stochastic_depth)
+        if lead:
+            self.modulation = Modulation(dim, 6)
 
-    def forward(self, x_BND: torch.Tensor) -> torch.Tensor:
-        return recomputed(self.residuals, x_BND, self.recompute)
+    def forward(self, x_BND: torch.Tensor, lead_BD: torch.Tensor | None = None) -> torch.Tensor:
+        if lead_BD is None:
+            return recomputed(self.residuals, x_BND, mode=self.recompute)
+        return recomputed(self.modulated_residuals, x_BND, lead_BD, mode=self.recompute)
 
     def residuals(self, x_BND: torch.Tensor) -> torch.Tensor:
         """Both residual branches."""
         x_BND = x_BND + self.drop_path(self.dropout(self.attention(self.attention_norm(x_BND))))
         return x_BND + self.drop_path(self.dropout(self.mlp(self.mlp_norm(x_BND))))
+
+    def modulated_residuals(self, x_BND: torch.Tensor, lead_BD: torch.Tensor) -> torch.Tensor:
+        """Both residual branches as the lead changes them."""
+        shift, scale, gate, mlp_shift, mlp_scale, mlp_gate = self.modulation(lead_BD)
+        mixed_BND = self.attention(modulate(self.attention_norm(x_BND), shift, scale))
+        x_BND = x_BND + self.drop_path((1 + gate) * self.dropout(mixed_BND))
+        mapped_BND = self.mlp(modulate(self.mlp_norm(x_BND), mlp_shift, mlp_scale))
+        return x_BND + self.drop_path((1 + mlp_gate) * self.dropout(mapped_BND))
 
 
 class SpacePositions(nn.Module):

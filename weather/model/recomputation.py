@@ -17,18 +17,19 @@ ATTENTION_OPERATORS = (
 )
 
 
-def recomputed(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, mode: str) -> torch.Tensor:
-    """`function(x)`, keeping fewer activations for the backward pass.
+def recomputed(function: Callable[..., torch.Tensor], *inputs: torch.Tensor, mode: str) -> torch.Tensor:
+    """`function(*inputs)`, keeping fewer activations for the backward pass.
 
     Args:
-        mode: none (keep all), full (keep x only), selective (keep x and attention outputs). Gradients are the same.
+        mode: none (keep all), full (keep inputs only), selective (keep inputs and attention outputs). Gradients are
+            the same.
     """
     if mode == "none" or not torch.is_grad_enabled():
-        return function(x)
+        return function(*inputs)
     if mode == "full":
-        return checkpoint(function, x, use_reentrant=False)  # type: ignore[no-any-return]
+        return checkpoint(function, *inputs, use_reentrant=False)  # type: ignore[no-any-return]
     kept = [getattr(torch.ops.aten, name).default for name in ATTENTION_OPERATORS]
     if hasattr(torch.ops.flash_attn, "_flash_attn_forward"):  # registered once the package is imported
         kept.append(torch.ops.flash_attn._flash_attn_forward.default)
     contexts = functools.partial(create_selective_checkpoint_contexts, kept)
-    return checkpoint(function, x, use_reentrant=False, context_fn=contexts)  # type: ignore[no-any-return]
+    return checkpoint(function, *inputs, use_reentrant=False, context_fn=contexts)  # type: ignore[no-any-return]

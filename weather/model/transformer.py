@@ -12,6 +12,8 @@ from torch import nn
 from weather.config.schema import ModelSection
 from weather.model.attention import choose_attention
 from weather.model.layers import EncoderBlock, LayerNorm, SpacePositions
+from weather.model.lead import LeadEmbedding, Modulation, modulate
+from weather.model.recomputation import recomputed
 
 
 def token_grid(img_size: tuple[int, int], patch_size: int) -> tuple[int, int]:
@@ -42,15 +44,18 @@ class WeatherTransformer(nn.Module):
         self.tokens_rc = token_grid(section.img_size, patch)
         self.patched_grid = (self.tokens_rc[0] * patch, self.tokens_rc[1] * patch)
         self.patch, self.sequence_length = patch, section.sequence_length
-        self.input_channels, self.output_channels = section.input_channels, section.output_channels
-        self.tendency = section.predict == "tendency"
+        self.embedded_channels, self.output_channels = section.embedded_channels, section.output_channels
+        self.persistence_at_start = section.predict == "tendency"
+        #: Whether the tendency is added here; one that has another unit is for the caller to scale and add.
+        self.tendency = self.persistence_at_start and section.tendency_scale == "state"
+        self.lead_conditioning = section.lead_conditioning
         self.attention_kernel, self.attention_fallback = choose_attention(
             section.attention,
             device_type=device_type,
             compute_dtype=compute_dtype,
             head_dim=dim // section.num_heads,
         )
-        self.embedding = nn.Linear(section.input_channels * patch**2, dim)
+        self.embedding = nn.Linear(section.embedded_channels * patch**2, dim)
         self.space_positions = SpacePositions(*self.tokens_rc, dim, periodic=section.periodic_longitude)
         self.time_positions = nn.Parameter(torch.zeros(section.sequence_length, 1, dim))
         self.dropout = nn.Dropout(section.dropout)
@@ -66,9 +71,13 @@ class WeatherTransformer(nn.Module):
                 stochastic_depth=section.stochastic_depth * layer / max(1, section.num_layers - 1),
                 kernel=self.attention_kernel,
                 recompute=section.activation_checkpointing,
+                lead=section.lead_conditioning,
             )
             for layer in range(section.num_layers)
         )
+        if section.lead_conditioning:
+            self.lead_embedding = LeadEmbedding(dim)
+            self.lead_modulation = Modulation(dim, 2)
         self.norm = LayerNorm(dim)
         self.head = nn.Linear(dim, section.output_channels * patch**2)
         self.reset_parameters()
@@ -78,6 +87,7 @@ class WeatherTransformer(nn.Module):
 
         The projections that end a residual branch are scaled by 1 / sqrt(2 * layers), so that the sum over blocks
         starts at unit scale (Radford et al. 2019). A tendency head starts at zero: the first forecast is persistence.
+        So does what the lead modulates.
         """
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -92,18 +102,48 @@ class WeatherTransformer(nn.Module):
                 nn.init.trunc_normal_(linear.weight, std=0.02 / (2 * len(self.blocks)) ** 0.5)
         self.space_positions.reset_parameters(0.02)
         nn.init.trunc_normal_(self.time_positions, std=0.02)
-        if self.tendency:
+        if self.persistence_at_start:
             nn.init.zeros_(self.head.weight)
+        for module in self.modules():
+            if isinstance(module, Modulation):
+                module.reset_parameters()
 
-    def forward(self, x_BTChw: torch.Tensor) -> torch.Tensor:
-        """Forecast [B, output channels, h, w] in float32 from normalised past states [B, T, C, h, w], oldest first."""
-        tokens_BND = self.dropout(self.embed(x_BTChw))
+    def forward(
+        self, x_BTChw: torch.Tensor, lead_hours_B: torch.Tensor | None = None, recompute: bool = False
+    ) -> torch.Tensor:
+        """Forecast [B, output channels, h, w] in float32 from normalised past states [B, T, C, h, w], oldest first.
+
+        C counts the extra inputs too; they stand behind the channels of the archive.
+        With `tendency_scale: difference` it is the difference from the newest state, in its own unit.
+
+        Args:
+            lead_hours_B: lead of each forecast, for a model with `lead_conditioning`; None: 6 h, for those who measure
+                a model and do not forecast with it.
+            recompute: keep the input only, and run the forecast a second time in the backward pass.
+        """
+        leads = () if lead_hours_B is None else (lead_hours_B,)
+        return recomputed(self.forecast, x_BTChw, *leads, mode="full" if recompute else "none")
+
+    def forecast(self, x_BTChw: torch.Tensor, lead_hours_B: torch.Tensor | None = None) -> torch.Tensor:
+        """What `forward` gives, everything kept for the backward pass."""
+        tokens_BND, lead_BD = self.dropout(self.embed(x_BTChw)), self.embed_lead(x_BTChw, lead_hours_B)
         for block in self.blocks:
-            tokens_BND = block(tokens_BND)
+            tokens_BND = block(tokens_BND, lead_BD)
         # The newest state's tokens have attended to all others; the forecast is read off them.
-        newest_BND = tokens_BND[:, -self.tokens_rc[0] * self.tokens_rc[1] :]
-        forecast = self.decode(self.head(self.norm(newest_BND))).float()
+        newest_BND = self.norm(tokens_BND[:, -self.tokens_rc[0] * self.tokens_rc[1] :])
+        if lead_BD is not None:
+            newest_BND = modulate(newest_BND, *self.lead_modulation(lead_BD))
+        forecast = self.decode(self.head(newest_BND)).float()
         return x_BTChw[:, -1, : self.output_channels] + forecast if self.tendency else forecast
+
+    def embed_lead(self, x_BTChw: torch.Tensor, lead_hours_B: torch.Tensor | None) -> torch.Tensor | None:
+        """Vectors [B, D] of the leads; None for a model without `lead_conditioning`."""
+        if not self.lead_conditioning:
+            return None
+        if lead_hours_B is None:
+            lead_hours_B = x_BTChw.new_full((len(x_BTChw),), 6.0)
+        embedded: torch.Tensor = self.lead_embedding(lead_hours_B)
+        return embedded
 
     def embed(self, x_BTChw: torch.Tensor) -> torch.Tensor:
         """Patches to tokens [B, N, D] with their positions in space and time."""

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import hashlib
 
-import torch
-
 
 def derive_seed(seed: int, *purpose: int | str) -> int:
     """A 63-bit seed for one purpose, unrelated to that of any other."""
@@ -23,9 +21,16 @@ def derive_seed(seed: int, *purpose: int | str) -> int:
 
 def seed_weights(seed: int) -> None:
     """Before building the model: the same initial weights on every rank, at every world size."""
-    torch.manual_seed(derive_seed(seed, "weights"))
+    _seed(derive_seed(seed, "weights"))
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:
     """Before a training step: its dropout, apart for each rank."""
-    torch.manual_seed(derive_seed(seed, "step", step, rank))
+    _seed(derive_seed(seed, "step", step, rank))
+
+
+def _seed(seed: int) -> None:
+    # Imported here: what only reads an archive starts without torch, in a fifth of the time.
+    import torch
+
+    torch.manual_seed(seed)

@@ -28,7 +28,7 @@ class DistributedDataParallel(Strategy):
         With three ranks or more the order of summation depends on an element's place in its bucket, so a resumed run
         would otherwise differ in the last bit from one that was never stopped.
         """
-        size = (self.batches.micro_batch, self.model.sequence_length, self.model.input_channels, *self.model.grid)
+        size = (self.batches.micro_batch, self.model.sequence_length, self.model.embedded_channels, *self.model.grid)
         for _ in range(2):
             with self.device.autocast():
                 forecast = self.module(torch.zeros(size, device=self.device.torch_device))

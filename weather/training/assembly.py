@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -17,6 +18,7 @@ from weather.strategies.inspection import check_state
 from weather.training.checkpoint import Checkpoint, load_tensors
 from weather.training.checkpoint_reader import TensorReader
 from weather.training.forecast_step import ForecastStep
+from weather.training.initial_weights import load_initial_weights
 from weather.training.loss import loss_weights
 from weather.training.optimizer import WeightAverage, build_optimizer
 from weather.training.preparation import Prepared
@@ -91,6 +93,8 @@ def assemble(prepared: Prepared, strategy: Strategy, resume_point: Checkpoint | 
         lambda model: build_optimizer(model, config.training),
     )
     decay = config.training.ema_decay
+    if resume_point is None and config.training.initial_weights is not None:
+        load_initial_weights(Path(config.training.initial_weights), strategy, prepared)
     average = WeightAverage(strategy.weights(), decay) if decay > 0 else None
     if resume_point is not None:
         average = _load(resume_point, strategy, average, decay)
@@ -103,6 +107,7 @@ def assemble(prepared: Prepared, strategy: Strategy, resume_point: Checkpoint | 
         batch_size=plan.micro_batch,
         device=device,
         threads=config.data.num_workers,
+        forecasts=prepared.length.rollout.longest,
     )
     forecast_step = ForecastStep(config, prepared.archive, device)
     validator = Validator(prepared, strategy, forecast_step, normalizer, weights, plan.micro_batch)

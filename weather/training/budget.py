@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from weather.config.schema import TrainingSection
 from weather.data.order import steps_per_epoch
 from weather.errors import ConfigError
+from weather.training.rollout_schedule import RolloutSchedule
 
 
 @dataclass(frozen=True)
@@ -17,13 +18,19 @@ class RunLength:
         total_steps: optimizer steps.
         steps_per_epoch: optimizer steps in an epoch.
         reason: what ends the run there: complete (all epochs), max_steps or flops_budget.
-        flops_per_step: analytic training FLOPs of one global batch.
+        flops_per_step: analytic training FLOPs of one global batch and one forecast.
+        rollout: forecasts in a row of each step.
     """
 
     total_steps: int
     steps_per_epoch: int
     reason: str
     flops_per_step: int
+    rollout: RolloutSchedule = RolloutSchedule()
+
+    def flops(self, steps: int) -> int:
+        """Analytic training FLOPs of the first `steps` steps."""
+        return self.flops_per_step * self.rollout.before(steps)
 
     def checkpoint_name(self, step: int) -> str:
         """Folder of the checkpoint after `step` steps: ``checkpoint_epoch_5`` at an epoch's end, else by step."""
@@ -42,18 +49,19 @@ def plan_run(section: TrainingSection, samples: int, train_flops_per_sample: int
     """
     per_epoch = steps_per_epoch(samples, section.batch_size)
     flops_per_step = train_flops_per_sample * section.batch_size
+    rollout = RolloutSchedule.of(section.rollout_schedule)
     ends = [(section.epochs * per_epoch, "complete")]
     if section.max_steps is not None:
         ends.append((section.max_steps, "max_steps"))
     if section.flops_budget is not None:
-        ends.append((int(section.flops_budget // flops_per_step), "flops_budget"))
+        ends.append((rollout.steps_within(int(section.flops_budget // flops_per_step)), "flops_budget"))
     total_steps, reason = min(ends, key=lambda end: end[0])
     if total_steps < 1:
         raise ConfigError(
             f"training.flops_budget = {section.flops_budget:g} is less than one step",
-            rule=f"one step of {section.batch_size} samples costs {flops_per_step:.4g} FLOPs",
+            rule=f"one step of {section.batch_size} samples costs {flops_per_step * rollout.forecasts(0):.4g} FLOPs",
         )
-    return RunLength(total_steps, per_epoch, reason, flops_per_step)
+    return RunLength(total_steps, per_epoch, reason, flops_per_step, rollout)
 
 
 def due(step: int, section: TrainingSection, length: RunLength) -> tuple[bool, bool]:

@@ -26,6 +26,9 @@ class Clock:
         watch: counts the run's time.
         deadline: by `time.monotonic()`, when the job must be gone; None: it may stay.
         seconds_to_save: how long a save would take that is waited for; 0 as long as none was measured.
+
+    Attributes:
+        lengthening: how many times as long as the last steps the next ones may be, where rollouts begin.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class Clock:
         self._unknown = min(UNKNOWN_SAVE_SECONDS, LARGEST_SHARE * max(0.0, (deadline or now) - now))
         self._saved = False
         self._step_began: float | None = None
+        self.lengthening = 1.0
         self._steps: collections.deque[float] = collections.deque(maxlen=RECENT_STEPS)
 
     def saved(self) -> None:
@@ -72,8 +76,9 @@ class Clock:
 
     @property
     def step_seconds(self) -> float:
-        """The longest of the last steps; a start's first, which compiles and warms up, does not count."""
-        return max(self._steps, default=0.0)
+        """The longest of the last steps, by how much longer those that come may be; a start's first, which compiles
+        and warms up, does not count."""
+        return max(self._steps, default=0.0) * self.lengthening
 
     def margin(self) -> float:
         """Seconds held back of a walltime: twice a save, for file systems waver, three steps, and the end."""

@@ -11,8 +11,10 @@ import numpy as np
 import torch
 
 from weather.data.archive import Archive, open_archive
+from weather.data.extra_inputs import STATIC_INPUTS, static_digests
 from weather.data.loader import Normalizer, Samples
 from weather.data.reader import StateReader
+from weather.data.static_fields import FILE as STATIC_FILE
 from weather.data.statistics import Statistics
 from weather.errors import ConfigError, DataError
 from weather.runtime.collectives import on_first_rank, start_process_group
@@ -20,7 +22,8 @@ from weather.runtime.device import choose_device
 from weather.runtime.ranks import find_ranks
 from weather.runtime.run_folder import read_config
 from weather.training.checkpoint import Checkpoint
-from weather.training.preparation import resolve_model
+from weather.training.leads import chosen_lead
+from weather.training.preparation import DIFFERENCES, resolve_model
 from weather.training.restore import Forecaster, choose_checkpoint, restore, verified
 from weather.verification.climatology import Climatology, fit_climatology
 from weather.verification.leads import ModelStep, choose_initial_times, initial_samples
@@ -67,6 +70,7 @@ def evaluate(
     replicates: int = REPLICATES,
     init_every: float | None = None,
     most: int | None = None,
+    step: float | None = None,
     climatologies: Climatologies | None = None,
 ) -> Evaluation:
     """Verify the forecasts of a run on one split, over all ranks that were started.
@@ -75,6 +79,7 @@ def evaluate(
         leads: hours, multiples of the model's own lead; None: that one.
         baselines, regions, spectra, replicates: see `verify`.
         init_every, most: which initial times, see `choose_initial_times`.
+        step: hours that one forecast covers, of a model with random leads; None: `data.dt`.
         climatologies: of runs that were evaluated before, to be shared where archive and channels are the same.
 
     Raises:
@@ -97,11 +102,12 @@ def evaluate(
     archive = as_trained(archive, selected)
     if checkpoint == "best" and selected.progress.validation_loss is None and ranks.first:
         print(f"no checkpoint was evaluated in training yet: this is the newest, of step {selected.progress.step}")
-    forecaster = restore(config, selected, archive, chosen)
+    lead = chosen_lead(config, archive.splits[split].step_hours, step)
+    forecaster = dataclasses.replace(restore(config, selected, archive, chosen), lead=lead)
     channels = int(config.model.output_channels)
     model = ModelStep(
         archive.splits[split].step_hours,
-        config.data.dt,
+        lead,
         config.model.sequence_length,
         len(archive.channels),
         channels,
@@ -138,7 +144,7 @@ def as_trained(archive: Archive, checkpoint: Checkpoint) -> Archive:
     """The archive with the statistics that the model was trained with.
 
     Raises:
-        DataError: its channels or its time step are not those that the model was trained on.
+        DataError: its channels, its time step or its static fields are not those that the model was trained on.
     """
     step = next(iter(archive.splits.values())).step_hours
     for what, trained, found in (
@@ -151,8 +157,17 @@ def as_trained(archive: Archive, checkpoint: Checkpoint) -> Archive:
                 where=archive.data_dir,
                 rule="a model is verified on the variables and the time step that it knows",
             )
+    if checkpoint.samples.get(STATIC_INPUTS, {}) != static_digests(archive.static_inputs):
+        raise DataError(
+            f"its static fields are not those that the model was trained with: {', '.join(static_digests(archive.static_inputs))}",
+            where=archive.data_dir / STATIC_FILE,
+            rule="a model is verified with the static fields that it knows, point by point",
+            fix=f"put a copy of {STATIC_FILE} of the archive that it was trained on there",
+        )
     means, stds = (np.array(checkpoint.samples[name], np.float32) for name in ("means", "standard deviations"))
-    return dataclasses.replace(archive, statistics=Statistics(means, stds))
+    differences = checkpoint.samples.get(DIFFERENCES, {})
+    by_lead = {int(lead): np.array(values, np.float32) for lead, values in differences.items()}
+    return dataclasses.replace(archive, statistics=Statistics(means, stds, by_lead))
 
 
 def draw_example(evaluation: Evaluation, path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from weather.data.loader import check_finite
+from weather.data.loader import Wanted, check_finite
 from weather.errors import LaunchError, TrainingError
 from weather.runtime.collectives import rank_was_lost
 from weather.training.checkpoint import complete_checkpoints
@@ -17,11 +17,11 @@ from weather.training.preparation import Prepared
 NAMED = 4  # samples of a batch that a message names
 
 
-def explain_nonfinite(reading: Reading, prepared: Prepared, batch: np.ndarray, checkpoints: Path) -> None:
+def explain_nonfinite(reading: Reading, prepared: Prepared, batch: Wanted, checkpoints: Path) -> None:
     """Find out why a step was not finite, and raise it.
 
     Args:
-        batch: [batch size] sample positions of the step.
+        batch: the samples of the step.
 
     Raises:
         DataError: a state of the batch holds a value that is not finite.
@@ -34,19 +34,18 @@ def explain_nonfinite(reading: Reading, prepared: Prepared, batch: np.ndarray, c
         f"the training diverged: loss {reading.loss}, gradient norm {reading.grad_norm} at step {reading.step}",
         rule=f"the data are finite; {checkpoint}",
         fix="lower training.learning_rate, lengthen warmup_steps, set model.qk_norm, or leave such steps out with "
-        f"training.on_nonfinite=skip; {describe_batch(prepared, batch)}",
+        f"training.on_nonfinite=skip; {describe_batch(prepared, batch.positions)}",
     )
 
 
-def refuse_nonfinite_data(prepared: Prepared, batch: np.ndarray) -> None:
+def refuse_nonfinite_data(prepared: Prepared, batch: Wanted) -> None:
     """See whether a batch holds values that are not finite.
 
     Raises:
         DataError: names the first.
     """
     samples = prepared.training
-    states = np.unique(np.concatenate([samples.states(int(position)) for position in batch]))
-    check_finite(prepared.archive, samples.split, states.tolist())
+    check_finite(prepared.archive, samples.split, samples.wanted_states(batch).tolist())
 
 
 def describe_batch(prepared: Prepared, batch: np.ndarray) -> str:

@@ -54,7 +54,7 @@ class Health:
         """
         loss_counts = not (self.skips and not reading.applied)
         if loss_counts and not reading.finite:
-            batch = self.prepared.global_batch(reading.step - 1)
+            batch = self.prepared.wanted(reading.step - 1)
             on_first_rank(lambda: explain_nonfinite(reading, self.prepared, batch, self.checkpoints))
         overflow = not reading.applied and self.scales and (math.isfinite(reading.loss) or not self.skips)
         self._overflows = self._overflows + 1 if overflow else 0
@@ -80,13 +80,18 @@ class Health:
             )
 
     def _record_nonfinite(self, reading: Reading) -> None:
-        batch = self.prepared.global_batch(reading.step - 1)
+        batch = self.prepared.wanted(reading.step - 1)
         on_first_rank(lambda: refuse_nonfinite_data(self.prepared, batch))
         values = {"loss": reading.loss, "grad_norm": reading.grad_norm}
         numbers = {name: value if math.isfinite(value) else None for name, value in values.items()}
-        samples = describe_batch(self.prepared, batch)
+        samples = describe_batch(self.prepared, batch.positions)
         self.log.event(
-            "skipped", step=reading.step, cause="not finite", skipped=self.skipped, batch=batch.tolist(), **numbers
+            "skipped",
+            step=reading.step,
+            cause="not finite",
+            skipped=self.skipped,
+            batch=batch.positions.tolist(),
+            **numbers,
         )
         self.log.say(
             f"warning: step {reading.step} was left out (loss {reading.loss}, gradient norm {reading.grad_norm}): "

@@ -8,14 +8,14 @@ import torch
 
 from weather.data.loader import Batch
 from weather.training.assembly import Assembly
-from weather.training.loss import weighted_mean_squared_error
 from weather.training.profiling import Profile
+from weather.training.rollout import roll_out
 
 
 def accumulate_gradients(run: Assembly, batches: Iterator[Batch], profile: Profile) -> torch.Tensor:
     """Forward and backward over the micro-batches of one step; gives this rank's mean loss, a scalar on the device."""
     strategy, accumulation = run.strategy, run.plan.accumulation
-    channels = int(strategy.config.model.output_channels)
+    recompute = strategy.config.training.rollout_checkpointing
     total = torch.zeros((), device=strategy.device.torch_device)
     for micro in range(accumulation):
         with profile.part("data"):
@@ -24,8 +24,17 @@ def accumulate_gradients(run: Assembly, batches: Iterator[Batch], profile: Profi
             time = run.prepared.training.input_times(batch.positions)
         with strategy.microbatch(is_last=micro == accumulation - 1):
             with profile.part("forward"):
-                forecast = run.forecast_step(strategy.module, fields[:, :-1], time)
-                loss = weighted_mean_squared_error(forecast, fields[:, -1, :channels], run.weights)
+                forecasts = roll_out(
+                    run.forecast_step,
+                    strategy.module,
+                    fields,
+                    time,
+                    run.weights,
+                    leads=batch.leads,
+                    recompute=recompute,
+                )
+                losses = [loss for _, _, loss in forecasts]
+                loss = losses[0] if len(losses) == 1 else torch.stack(losses).mean()
             with profile.part("backward"):
                 strategy.backward(loss)
         total += loss.detach()

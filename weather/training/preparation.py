@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import os
 from collections.abc import Iterator
@@ -16,25 +17,31 @@ from weather.config.schema import DataSection
 from weather.config.wrapper import ConfigWrapper
 from weather.data.archive import Archive, open_archive
 from weather.data.default_archive import make_default_archive
-from weather.data.loader import Samples, check_finite, sampled_states
-from weather.data.order import global_batch, rank_share
+from weather.data.extra_inputs import STATIC_INPUTS, static_digests
+from weather.data.loader import Samples, Wanted, check_finite, sampled_states
+from weather.data.order import global_batch, rank_share, sample_starts
 from weather.data.reader import StateReader
 from weather.errors import ConfigError
 from weather.model.flops import ModelCost, model_cost
 from weather.runtime.collectives import on_first_rank
 from weather.training.budget import RunLength, plan_run
+from weather.training.leads import draw_leads, trained_leads, with_differences
 from weather.training.loss import loss_weights
+from weather.training.rollout_schedule import RolloutSchedule
+from weather.verification.leads import ModelStep
 
 FARTHEST_MEAN = 5.0  # standard deviations between the mean of some whole states and that of the archive
 DEFAULT_DATA_DIR = str(DataSection.model_fields["data_dir"].default)
+DIFFERENCES = "standard deviations of differences"  # in `Prepared.identity`
 SAMPLED_STATES = 4  # states a split that are read at the start to find values that are not finite
 
 #: Keys that decide what a step number means, or what fits the weights: a run keeps them for life.
 IDENTITY = (
     *(f"model.{key}" for key in ("embed_dim", "num_layers", "num_heads", "mlp_ratio", "patch_size", "img_size")),
     *(f"model.{key}" for key in ("input_channels", "output_channels", "sequence_length", "qkv_bias", "qk_norm")),
-    *(f"model.{key}" for key in ("predict", "periodic_longitude")),
-    *(f"data.{key}" for key in ("dt", "data_subset", "temporal_coverage", "channels", "coarsen", "coarsen_by")),
+    *(f"model.{key}" for key in ("predict", "periodic_longitude", "tendency_scale", "lead_conditioning")),
+    *(f"data.{key}" for key in ("dt", "random_leads", "data_subset", "temporal_coverage", "channels", "extra_inputs")),
+    *(f"data.{key}" for key in ("coarsen", "coarsen_by")),
     *(f"training.{key}" for key in ("batch_size", "seed")),
 )
 
@@ -46,6 +53,7 @@ class Prepared:
     Attributes:
         config: without `auto`.
         training, validation: the samples of each.
+        validation_rollout: those with truth for the longest rollout; None: no rollouts, or none has it.
         warnings: what looks wrong, but may be meant.
     """
 
@@ -56,22 +64,31 @@ class Prepared:
     cost: ModelCost
     length: RunLength
     warnings: tuple[str, ...]
+    validation_rollout: Samples | None = None
 
     def global_batch(self, step: int) -> np.ndarray:
         """Positions in the training samples of optimizer step `step` (from 0), [batch size]."""
         section = self.config.training
         return global_batch(step, seed=section.seed, samples=len(self.training), batch_size=section.batch_size)
 
-    def order(self, first_step: int, *, rank: int, world_size: int, micro_batch_size: int) -> Iterator[np.ndarray]:
-        """Positions of one rank's micro-batches, from a step (from 0) to the end of the run."""
+    def wanted(self, step: int) -> Wanted:
+        """The global batch of optimizer step `step` (from 0): which samples, how far, over which leads."""
+        return Wanted(self.global_batch(step), self.length.rollout.forecasts(step), draw_leads(self.config, step))
+
+    def order(self, first_step: int, *, rank: int, world_size: int, micro_batch_size: int) -> Iterator[Wanted]:
+        """One rank's micro-batches, from a step (from 0) to the end of the run."""
+        share = functools.partial(rank_share, rank=rank, world_size=world_size, micro_batch_size=micro_batch_size)
         for step in range(first_step, self.length.total_steps):
-            batch = self.global_batch(step)
-            yield from rank_share(batch, rank=rank, world_size=world_size, micro_batch_size=micro_batch_size)
+            batch = self.wanted(step)
+            leads = None if batch.leads is None else share(batch.leads)
+            for micro, positions in enumerate(share(batch.positions)):
+                yield Wanted(positions, batch.forecasts, None if leads is None else leads[micro])
 
     def identity(self) -> dict[str, Any]:
         """What the weights and a step number mean, as far as the archive decides it; kept in every checkpoint."""
         samples, archive = self.training, self.archive
         time = b"" if samples.split.time is None else samples.split.time.tobytes()
+        differences = {str(lead): stds.tolist() for lead, stds in archive.statistics.differences.items()}
         return {
             "training samples": len(samples),
             "digest of the training samples' states and times": hashlib.blake2b(
@@ -81,6 +98,8 @@ class Prepared:
             "time step in hours": samples.split.step_hours,
             "means": archive.statistics.means.tolist(),
             "standard deviations": archive.statistics.stds.tolist(),
+            STATIC_INPUTS: static_digests(archive.static_inputs),
+            **({DIFFERENCES: differences} if differences else {}),
         }
 
     def validation_set(self) -> str:
@@ -92,6 +111,7 @@ class Prepared:
             *(archive.grid, archive.channels[: int(self.config.model.output_channels)], samples.split.step_hours),
             *(samples.dt, training.latitude_weighted_loss, sorted((training.channel_weights or {}).items())),
             *(archive.statistics.means.tolist(), archive.statistics.stds.tolist()),
+            *([self.identity()[DIFFERENCES]] if archive.statistics.differences else []),
         )
         text = repr(meaning).encode() + archive.latitude.tobytes() + times.tobytes()
         return hashlib.blake2b(text, digest_size=8).hexdigest()
@@ -126,8 +146,9 @@ def _prepare(config: ConfigWrapper) -> Prepared:
 def with_absolute_paths(config: ConfigWrapper) -> ConfigWrapper:
     """The config with paths that serve from any folder."""
     paths = {"data.data_dir": config.data.data_dir, "training.checkpoint_dir": config.training.checkpoint_dir}
-    if config.training.branch_from is not None:
-        paths["training.branch_from"] = config.training.branch_from
+    for key in ("branch_from", "initial_weights"):
+        if getattr(config.training, key) is not None:
+            paths[f"training.{key}"] = getattr(config.training, key)
     return config.replace({key: str(Path(path).expanduser().absolute()) for key, path in paths.items()})
 
 
@@ -146,19 +167,43 @@ def open_checked(config: ConfigWrapper) -> Archive:
 
 
 def prepare_on(archive: Archive, config: ConfigWrapper) -> Prepared:
-    """What `prepare` gives, without warnings, on an archive that is open; reads nothing.
+    """What `prepare` gives, without warnings, on an archive that is open; reads no fields.
 
     Raises:
         DataError, ConfigError: the config cannot be used with it.
     """
     config = resolve_model(config, archive)
-    steps, dt = config.model.sequence_length, config.data.dt
-    training = Samples(archive.splits["train"], archive.training_starts(config.data, steps), steps, dt)
+    archive = with_differences(archive, config)
+    steps, dt, longest = config.model.sequence_length, config.data.dt, trained_leads(config)[-1]
+    rollout = RolloutSchedule.of(config.training.rollout_schedule)
+    if rollout.longest > 1:
+        refuse_rollouts(config, len(archive.channels))
+    # The same samples at every length of the rollout, so that their order stays a function of (seed, epoch).
+    starts = archive.training_starts(config.data, steps, longest * rollout.longest)
+    training = Samples(archive.splits["train"], starts, steps, dt)
     validation = Samples(archive.splits["valid"], archive.splits["valid"].starts(steps, dt), steps, dt)
     cost = model_cost(config.model)
     loss_weights(config.training, archive, int(config.model.output_channels))  # refuses unknown channels
     length = plan_run(config.training, len(training), cost.train_flops)
-    return Prepared(config, archive, training, validation, cost, length, warnings=())
+    rollout_starts = sample_starts(archive.splits["valid"].consecutive, steps + dt * rollout.longest)
+    validation_rollout = Samples(archive.splits["valid"], rollout_starts, steps, dt) if rollout.longest > 1 else None
+    if not rollout_starts.size:
+        validation_rollout = None
+    return Prepared(config, archive, training, validation, cost, length, (), validation_rollout)
+
+
+def refuse_rollouts(config: ConfigWrapper, channels: int) -> None:
+    """Refuse several forecasts in a row where the model cannot go on from its own forecast.
+
+    Raises:
+        ConfigError: naming what it would need.
+    """
+    for lead in trained_leads(config):
+        model = ModelStep(1.0, lead, config.model.sequence_length, channels, int(config.model.output_channels))
+        obstacle = model.feedback_obstacle()
+        if obstacle is not None:
+            what, rule = obstacle
+            raise ConfigError(what, where="training.rollout_schedule", rule=rule, fix="one forecast: {0: 1}")
 
 
 def implausible_statistics(archive: Archive) -> tuple[str, ...]:
@@ -196,6 +241,7 @@ def resolve_model(config: ConfigWrapper, archive: Archive) -> ConfigWrapper:
                 + (f", or choose {asked} of the channels with data.channels" if key == "input_channels" else ""),
             )
     found["output_channels"] = channels if model.output_channels == "auto" else model.output_channels
+    found["lead_conditioning"] = model.lead_conditioning or config.data.random_leads is not None
     return config.replace({f"model.{key}": value for key, value in found.items()})
 
 
@@ -221,6 +267,7 @@ def changed_keys(old: dict[str, Any], new: ConfigWrapper) -> dict[str, tuple[Any
 def changed_samples(old: dict[str, Any], prepared: Prepared) -> dict[str, tuple[Any, Any]]:
     """What of `Prepared.identity` differs from that of a checkpoint: {name: (old, new)}."""
     now = prepared.identity()
+    old = {STATIC_INPUTS: {}, **old}  # a checkpoint that does not say had none
     return {f"the archive's {name}": (old.get(name), value) for name, value in now.items() if old.get(name) != value}
 
 

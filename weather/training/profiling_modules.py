@@ -127,7 +127,7 @@ def _by_torch(section: ModelSection, batch: int) -> list[ModuleCost]:
 
 def _model_and_states(section: ModelSection, device: torch.device, batch: int) -> tuple[nn.Module, torch.Tensor]:
     model = WeatherTransformer(section, device_type=device.type).to(device).eval()
-    size = (batch, model.sequence_length, model.input_channels, *model.grid)
+    size = (batch, model.sequence_length, model.embedded_channels, *model.grid)
     return model, torch.zeros(size, device=device)
 
 

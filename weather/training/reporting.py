@@ -73,15 +73,19 @@ class Reporter:
             "steps_per_epoch": length.steps_per_epoch,
             "total_steps": length.total_steps,
         }
+        if length.rollout.longest > 1:
+            facts["rollout_schedule"] = config.training.rollout_schedule
         grid = "x".join(map(str, self.prepared.archive.grid))
         self.log.say(
             f"run '{config.experiment.name}': {cost.parameters / 1e6:.2f} M parameters, {cost.tokens} tokens a sample, "
-            f"grid {grid}, {len(self.prepared.archive.channels)} channels, {self._step_hours()}"
+            f"grid {grid}, {len(self.prepared.archive.channels)} channels, "
+            + (f"{config.model.extra_channels} extra inputs, " if config.model.extra_channels else "")
+            + self._step_hours()
         )
         self.log.say(
             f"{strategy.name} on {self.ranks.world_size} x {self.device.name} in {self.device.precision}: "
             f"{len(self.prepared.training)} samples, {length.total_steps} steps of {config.training.batch_size}, "
-            f"{length.total_steps * length.flops_per_step:.3g} FLOPs"
+            f"{length.flops(length.total_steps):.3g} FLOPs"
         )
         fallback = getattr(strategy.model, "attention_fallback", "")
         if fallback:
@@ -117,13 +121,14 @@ class Reporter:
         waited, self.loader.waited_seconds = self.loader.waited_seconds, 0.0
         seconds = self.watch.stretch(reading.time)
         batch = config.training.batch_size
-        rate = length.flops_per_step * steps / seconds / self.ranks.world_size
+        spent, before = length.flops(reading.step), length.flops(reading.step - steps)
+        rate = (spent - before) / seconds / self.ranks.world_size
         peak = self.device.peak_flops
         record = {
             "step": reading.step,
             "epoch": reading.step / length.steps_per_epoch,
             "samples": reading.step * batch,
-            "flops": reading.step * length.flops_per_step,
+            "flops": spent,
             "seconds": round(self.watch.total(), 3),
             "loss": reading.loss,
             "learning_rate": learning_rate(reading.step - 1, length.total_steps, config.training),
@@ -135,7 +140,9 @@ class Reporter:
             "data_wait": min(1.0, waited / seconds),
             "memory_gb": self.device.memory_gigabytes(),
         }
-        end = self._end(reading.step, seconds / steps)
+        if length.rollout.longest > 1:
+            record["forecasts"] = length.rollout.forecasts(reading.step - 1)
+        end = self._end(reading.step, seconds * length.flops_per_step / (spent - before))
         self.log.train(record | end, length.total_steps, end["seconds_left"], spent=self._budget_spent(record))
 
     def gradients(self, step: int, problems: dict[str, str]) -> None:
@@ -149,20 +156,27 @@ class Reporter:
         if not problems:
             self.log.say(f"step {step}: every parameter has a finite gradient that is not zero")
 
-    def _end(self, step: int, seconds_per_step: float) -> dict[str, Any]:
-        """What is left of the budgets, and when the run will have ended."""
+    def _end(self, step: int, seconds_per_forecast: float) -> dict[str, Any]:
+        """What is left of the budgets, and when the run will have ended.
+
+        Args:
+            seconds_per_forecast: that a step takes for each forecast in a row.
+        """
         section, length = self.prepared.config.training, self.prepared.length
-        end: dict[str, Any] = {"seconds_left": (length.total_steps - step) * seconds_per_step}
+        rollout = length.rollout
+        left = rollout.before(length.total_steps) - rollout.before(step)
+        end: dict[str, Any] = {"seconds_left": left * seconds_per_forecast}
         if section.flops_budget is not None:
-            end["flops_remaining"] = section.flops_budget - step * length.flops_per_step
+            end["flops_remaining"] = section.flops_budget - length.flops(step)
         if section.time_budget_hours is not None:
             remaining = max(0.0, section.time_budget_hours * 3600 - self.watch.total())
             end["seconds_remaining"] = remaining
             if step > self.first_step and end["seconds_left"] > 1.1 * remaining and not self.cut_schedule_told:
                 self.cut_schedule_told = True
+                reached = rollout.steps_within(rollout.before(step) + int(remaining / seconds_per_forecast))
                 self._warn(
                     step,
-                    f"at this speed the time budget ends the run near step {step + int(remaining / seconds_per_step)}, "
+                    f"at this speed the time budget ends the run near step {reached}, "
                     f"but the learning rate is planned for {length.total_steps} steps; a flops_budget or max_steps "
                     "lets the schedule end with the run",
                 )

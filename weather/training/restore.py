@@ -28,18 +28,24 @@ from weather.training.preparation import checkpoint_folder
 
 @dataclass(frozen=True)
 class Forecaster:
-    """A model with the weights of a checkpoint (the moving average, where the run kept one), ready to forecast."""
+    """A model with the weights of a checkpoint (the moving average, where the run kept one), ready to forecast.
+
+    Attributes:
+        lead: steps that one forecast covers; None: `data.dt`.
+    """
 
     config: ConfigWrapper
     checkpoint: Checkpoint
     model: WeatherTransformer
     step: ForecastStep
     device: Device
+    lead: int | None = None
 
     def __call__(self, states: torch.Tensor, time: np.ndarray | None) -> torch.Tensor:
         """The next state [batch, channel, lat, lon] float32; see `ForecastStep`, all normalised."""
+        leads = None if self.lead is None else np.full(len(states), self.lead)
         with torch.no_grad(), self.device.autocast():
-            return self.step(self.model, states, time).float()
+            return self.step(self.model, states, time, leads=leads).float()
 
 
 def choose_checkpoint(config: ConfigWrapper, wanted: str) -> Checkpoint:

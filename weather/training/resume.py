@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import sys
 from pathlib import Path
+from typing import Any
 
 from weather.config.wrapper import ConfigWrapper
 from weather.errors import CheckpointError
@@ -27,6 +28,7 @@ from weather.training.checkpoint import (
 )
 from weather.training.checkpoint_verify import verify
 from weather.training.preparation import Prepared, changed_identity, changed_samples
+from weather.training.rollout_schedule import RolloutSchedule
 
 
 def find_resume_point(folder: Path, run: Path, resume: str, prepared: Prepared) -> Checkpoint | None:
@@ -61,17 +63,28 @@ def find_resume_point(folder: Path, run: Path, resume: str, prepared: Prepared) 
             passed_over.append(on_first_rank(functools.partial(_put_away, found.path, problem)))
     chosen = dataclasses.replace(checkpoint, passed_over=tuple(passed_over))
     changed = changed_identity(chosen.config, prepared.config) | changed_samples(chosen.samples, prepared)
+    changed |= _changed_past(chosen, prepared.config)
     if changed:
         key, (before, now) = next(iter(changed.items()))
         error = CheckpointError(
             f"{key} was {before!r} and is now {now!r}",
             where=chosen.path,
-            rule="model, samples, batch and seed stay the same over a run",
+            rule="model, samples, batch, seed and the rollouts that were made stay the same over a run",
             fix="restore the value, or give another experiment.name",
         )
         error.agreed = True
         raise error
     return chosen
+
+
+def _changed_past(checkpoint: Checkpoint, config: ConfigWrapper) -> dict[str, tuple[Any, Any]]:
+    """`training.rollout_schedule` if it says other than the checkpoint's of a step that was made: FLOPs are its sum."""
+    before = checkpoint.config["training"].get("rollout_schedule", {"0": 1})
+    now = config.training.rollout_schedule
+    made = checkpoint.progress.step
+    old, new = (RolloutSchedule.of({int(first): n for first, n in each.items()}) for each in (before, now))
+    same = old.up_to(made) == new.up_to(made)
+    return {} if same else {f"training.rollout_schedule before step {made}": (before, now)}
 
 
 def _candidate(folder: Path, run: Path, resume: str, trunk: str | None) -> tuple[Found | None, bool]:

@@ -23,7 +23,7 @@ from weather.training.assembly import assemble
 from weather.training.budget import due, due_soon
 from weather.training.checkpoint import Progress
 from weather.training.checkpoint_store import CheckpointStore
-from weather.training.clock import Clock
+from weather.training.clock import RECENT_STEPS, Clock
 from weather.training.failures import readable_failure
 from weather.training.health import Health
 from weather.training.monitor import Monitor, Reading, Requests, Stopwatch
@@ -191,7 +191,7 @@ class WeatherTrainer:
             step=step,
             epoch=step // self.length.steps_per_epoch,
             samples=step * self.config.training.batch_size,
-            flops=step * self.length.flops_per_step,
+            flops=self.length.flops(step),
             seconds=self.watch.total(),
         )
         self.log.advance(step)
@@ -201,6 +201,7 @@ class WeatherTrainer:
         wishes = Requests()
         if self.ranks.first:
             evaluate, save = due_soon(self.progress.step, self.config.training, self.length)
+            self.clock.lengthening = self.length.rollout.lengthening(self.progress.step, RECENT_STEPS)
             wishes = self.clock.requests(evaluation_near=evaluate, save_near=save)
         return dataclasses.replace(wishes, stop=signals.received is not None, save_failed=self.store.failed)
 

@@ -65,22 +65,29 @@ class ModelStep:
         )
 
     def _refuse_feedback(self, count: int) -> None:
-        where = f"--leads {describe_lead(self.hours * count)}"
-        fix = f"ask for {describe_lead(self.hours)} only"
-        if self.output_channels != self.input_channels:
+        obstacle = self.feedback_obstacle()
+        if obstacle is not None:
+            what, rule = obstacle
             raise ConfigError(
+                what,
+                where=f"--leads {describe_lead(self.hours * count)}",
+                rule=rule,
+                fix=f"ask for {describe_lead(self.hours)} only",
+            )
+
+    def feedback_obstacle(self) -> tuple[str, str] | None:
+        """Why the model cannot forecast from its own forecast, and the rule that forbids it; None: it can."""
+        if self.output_channels != self.input_channels:
+            return (
                 f"the model forecasts {self.output_channels} of its {self.input_channels} channels",
-                where=where,
-                rule="a forecast from a forecast needs all channels that the model sees",
-                fix=fix,
+                "a forecast from a forecast needs all channels that the model sees",
             )
         if self.sequence_length > 1 and self.dt > 1:
-            raise ConfigError(
+            return (
                 f"the model sees {self.sequence_length} consecutive states and forecasts {self.dt} steps ahead",
-                where=where,
-                rule="a forecast from a forecast needs the states between them: sequence_length 1, or dt 1",
-                fix=fix,
+                "a forecast from a forecast needs the states between them: sequence_length 1, or dt 1",
             )
+        return None
 
 
 def parse_leads(text: str) -> tuple[float, ...]:

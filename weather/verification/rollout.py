@@ -64,7 +64,6 @@ class Rollout:
     ) -> None:
         self.forecast, self.samples, self.steps, self.output_channels = forecast, samples, steps, output_channels
         self.normalizer = Normalizer(archive.statistics, device)
-        self.step_time = np.timedelta64(round(samples.dt * samples.split.step_hours * 3600), "s")
         split, channels = samples.split, archive.channel_indices
         # A loader's sample is some states and one more after them: here the newest input, and there truth alone.
         inputs = Samples(split, samples.starts, samples.sequence_length - 1, 1)
@@ -86,18 +85,18 @@ class Rollout:
         Raises:
             DataError: a state cannot be read.
         """
+        valid = self.samples.split.time  # a step of an irregular archive is not always its median
         truths = self.truth.batches(self.true_states(positions, steps) for positions in order for steps in self.steps)
         for batch in self.inputs.batches(order):
             initial = batch.fields[:, -1, : self.output_channels]
             states = self.normalizer.normalize(batch.fields)
             time = self.samples.input_times(batch.positions)
-            newest = np.empty(0) if time is None else time[:, -1]
             row = forecasts_in_a_row(
                 self.forecast,
                 states,
                 time,
                 steps=self.steps[-1],
-                reached=lambda step, newest=newest: newest + step * self.step_time,  # type: ignore[misc]
+                reached=lambda step, positions=batch.positions: valid[self.true_states(positions, step)],  # type: ignore
             )
             for step, scores in enumerate(row, start=1):
                 if step in self.steps:

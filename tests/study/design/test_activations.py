@@ -54,6 +54,7 @@ def kept_for_backward(section: ModelSection, dtype: torch.dtype) -> int:
         {"attention": "sdpa", "attention_dropout": 0.1},
         {"attention": "sdpa", "dropout": 0.1, "mlp_ratio": 2.0},
         {"attention": "sdpa", "sequence_length": 3, "output_channels": 1},
+        {"attention": "sdpa", "extra_channels": 5, "patch_size": 2},
         {"attention": "sdpa", "patch_size": 5, "stochastic_depth": 0.1},
         {"attention": "sdpa", "periodic_longitude": True, "num_heads": 8, "embed_dim": 96},
     ],

@@ -10,6 +10,7 @@ from typing import Any
 
 from weather.config.wrapper import ConfigWrapper
 from weather.errors import DataError
+from weather.study.one_forecast import require_one_forecast
 
 WARM_UP_STEPS = 10  # of each start: kernels are chosen, files and caches warm up
 FEWEST_STRETCHES = 3  # log lines of a median
@@ -87,6 +88,7 @@ def calibrate(folder: Path) -> Calibration:
     from weather.runtime.run_folder import ENVIRONMENT_FILE, METRICS_FILE, read_config
 
     config = read_config(folder)
+    require_one_forecast(config)
     try:
         ranks = json.loads((folder / ENVIRONMENT_FILE).read_text(encoding="utf-8"))["ranks"]
         nodes, world_size = int(ranks["nodes"]), int(ranks["world_size"])

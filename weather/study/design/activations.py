@@ -54,7 +54,7 @@ def activations(section: ModelSection, batch: int, *, number_bytes: int, kernel:
     }[section.activation_checkpointing]
     # Its input is among what is kept.
     again = 0 if section.activation_checkpointing == "none" else block - FULL * tokens * dim
-    around = number_bytes * tokens * section.input_channels * patch  # patches, input of the embedding
+    around = number_bytes * tokens * section.embedded_channels * patch  # patches, input of the embedding
     around += _mask(section.dropout, FULL, device_type) * tokens * dim  # after the embedding
     around += FULL * tokens * dim + 2 * FULL * newest  # input of the last norm, and its mean and deviation
     around += number_bytes * newest * dim  # input of the head

@@ -14,6 +14,7 @@ from weather.runtime.device import Device, available_kind
 from weather.runtime.ranks import Ranks
 from weather.strategies import find_strategy
 from weather.study.design.memory import checkpoint_bytes, estimate_memory
+from weather.study.one_forecast import require_one_forecast
 from weather.study.planned import RunCost
 from weather.training.budget import RunLength, due
 from weather.training.preparation import Prepared, open_checked, prepare_on, with_absolute_paths
@@ -64,6 +65,7 @@ def prepare_run(config: ConfigWrapper) -> Prepared:
     Raises:
         WeatherError: the archive or the config cannot be used.
     """
+    require_one_forecast(config)
     config = with_absolute_paths(config)
     section = config.data.model_dump_json(include={*OPENING_KEYS})
     return prepare_on(_open_once(section, _state_of(Path(config.data.data_dir))), config)

@@ -169,7 +169,7 @@ def _matrices(model: ModelSection) -> int:
     """Elements of the weights that matrix products use."""
     assert model.input_channels != "auto" and model.output_channels != "auto"
     blocks = model.num_layers * (4 * model.embed_dim**2 + 2 * model.embed_dim * mlp_hidden(model))
-    return blocks + model.embed_dim * model.patch_size**2 * (model.input_channels + model.output_channels)
+    return blocks + model.embed_dim * model.patch_size**2 * (model.embedded_channels + model.output_channels)
 
 
 def _block_parameters(model: ModelSection, cost: ModelCost) -> int:

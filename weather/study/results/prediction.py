@@ -15,6 +15,7 @@ from weather.errors import ConfigError, WeatherError, did_you_mean
 from weather.study.design.description import StudyDescription
 from weather.study.design.next_run import size_nearest_to
 from weather.study.fits.foretelling import Foretold, RunAhead, foretell
+from weather.study.one_forecast import require_one_forecast
 from weather.study.planned import StudyPlan
 from weather.study.results.table import Table
 from weather.training.preparation import prepare
@@ -177,6 +178,7 @@ def of_config(config: ConfigWrapper, *, parameters: str = "total") -> RunAhead:
     Raises:
         ConfigError, DataError: the config or the archive cannot be used.
     """
+    require_one_forecast(config)
     prepared = prepare(config)
     samples = prepared.length.total_steps * config.training.batch_size
     cost = prepared.cost

@@ -15,6 +15,7 @@ from weather.errors import WeatherError
 from weather.runtime.run_folder import CONFIG_FILE, ENVIRONMENT_FILE, METRICS_FILE, read_config
 from weather.study.execution.state import RunState, observe_alone
 from weather.study.folder import StudyFolder
+from weather.study.one_forecast import obstacle
 from weather.study.planned import PlannedRun
 from weather.study.results.records import Record, RunRecords, read_records
 from weather.training.schedule import learning_rate
@@ -82,6 +83,9 @@ def flaw(folder: Path, config: ConfigWrapper, records: RunRecords, row: Row) -> 
     last = row["training_loss"]  # that of validation may be of another season, and of data that were seen too often
     if first is not None and last is not None and last > WORSE * first:
         return f"it diverged: its training loss {last:.4g} is worse than the {first:.4g} that it began with"
+    found = obstacle(config)
+    if found is not None:
+        return found[1]
     expected = records.starts[-1]["train_flops_per_sample"] * row["D"]
     if row["C"] != expected:
         return f"its FLOPs {row['C']:.6g} are not those of its samples, {expected:.6g}"

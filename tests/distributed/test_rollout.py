@@ -1,0 +1,92 @@
+"""Several forecasts in a row, random leads: every strategy walks the losses and weights of a single process."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.distributed.runs import Run, Workplace, assert_same_bits
+from tests.distributed.strategies import SINGLE, TWO_RANKS
+from tests.distributed.test_strategies import TOLERANCE, assert_alike
+from weather.data.statistics import write_record
+from weather.data.statistics_collection import collect
+
+# One, two, then three forecasts, over two micro-batches a rank; 2 or 3 steps an epoch; clipping is active.
+COMMON = ("batch_size=8", "max_steps=6", "gradient_clipping=0.01", "predict=tendency")
+ROLLOUTS = (*COMMON, "rollout_schedule={0: 1, 1: 2, 4: 3}")
+LEADS = ("random_leads=[1,2]", "tendency_scale=difference")
+RECOMPUTED = ("rollout_checkpointing=true",)
+KINDS = {"": (), "_recomputed": RECOMPUTED, "_leads": (*LEADS, *RECOMPUTED)}
+QUICK = ("ddp2", "fsdp2", "zero3")  # one way each of replicas, slices and hooks
+
+
+@pytest.fixture(scope="module")
+def reference(workplace: Workplace) -> Workplace:
+    archive = workplace.folder / "archive"
+    write_record(archive, collect(archive, leads=(1, 2)))
+    runs = [Run(f"single{kind}", (*ROLLOUTS, *SINGLE.settings, *more)) for kind, more in KINDS.items()]
+    leads = (*ROLLOUTS, *SINGLE.settings, *LEADS, "dropout=0.1", "save_every_steps=3")
+    runs += [Run("whole", leads), Run("stopped", leads, stop_at=3), Run("stopped", leads)]
+    weights = f"initial_weights={workplace.folder}/checkpoints/single/checkpoint_epoch_2"
+    tuned = (*COMMON, *SINGLE.settings, weights, "rollout_schedule={0: 2}", "max_steps=2", "learning_rate=1e-9")
+    workplace.run_many([*runs, Run("tuned", tuned)], ranks=1)
+    return workplace
+
+
+def of_two_ranks(names: list[str], kinds: list[str]) -> list[Run]:
+    both = {name: (*ROLLOUTS, "micro_batch_size=2", *TWO_RANKS[name].settings) for name in names}
+    return [Run(name + kind, (*both[name], *KINDS[kind])) for name in names for kind in kinds]
+
+
+@pytest.fixture(scope="module")
+def two_ranks(reference: Workplace) -> Workplace:
+    reference.run_many([*of_two_ranks(["ddp2"], [""]), *of_two_ranks(list(QUICK), ["_leads"])], ranks=2)
+    return reference
+
+
+@pytest.fixture(scope="module")
+def all_on_two_ranks(reference: Workplace) -> Workplace:
+    """All strategies keep all activations of their rollouts, recompute them, and are given random leads."""
+    reference.run_many(of_two_ranks(list(TWO_RANKS), list(KINDS)), ranks=2)
+    return reference
+
+
+def assert_as_single(place: Workplace, name: str, kind: str) -> None:
+    assert_alike(place, name + kind, f"single{kind}", loss=TOLERANCE, norm=TOLERANCE, weight=TOLERANCE)
+
+
+def test_recomputed_forecasts_have_the_same_gradients(reference: Workplace) -> None:
+    assert_alike(reference, "single_recomputed", "single", loss=0, norm=0, weight=0)
+
+
+def test_flops_follow_the_schedule(reference: Workplace) -> None:
+    spent = [record["flops"] for record in reference.records("single", "train")]
+    first = spent[0]
+    assert spent == [first * forecasts for forecasts in (1, 3, 5, 7, 10, 13)]
+    assert [record["forecasts"] for record in reference.records("single", "train")] == [1, 2, 2, 2, 3, 3]
+    assert reference.records("single", "stop")[-1]["flops"] == 13 * first
+
+
+def test_a_stopped_run_goes_on_with_the_same_leads(reference: Workplace) -> None:
+    assert len(reference.records("stopped", "resume")) == 1
+    assert reference.losses("stopped") == reference.losses("whole")
+    assert_same_bits(reference.tensors("stopped"), reference.tensors("whole"))
+
+
+def test_fine_tuning_begins_at_the_weights_and_at_step_0(reference: Workplace) -> None:
+    """Its first validation is that of the run that it goes on from: its learning rate is next to nothing."""
+    before, after = (reference.records(run, "validation")[-1] for run in ("single", "tuned"))
+    assert after["loss"] == pytest.approx(before["loss"], abs=1e-6)
+    assert [record["step"] for record in reference.records("tuned", "train")] == [1, 2]
+    assert "rollout_loss" in after
+
+
+@pytest.mark.parametrize(("name", "kind"), [("ddp2", ""), *((name, "_leads") for name in QUICK)])
+def test_two_ranks_agree_with_one_process(two_ranks: Workplace, name: str, kind: str) -> None:
+    assert_as_single(two_ranks, name, kind)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", TWO_RANKS)
+def test_every_strategy_agrees_with_one_process(all_on_two_ranks: Workplace, name: str, kind: str) -> None:
+    assert_as_single(all_on_two_ranks, name, kind)
