@@ -24,6 +24,7 @@ def run(*words: str, status: int = 0) -> str:
     [
         "train",
         "evaluate",
+        "forecast",
         "synthesize",
         "statistics",
         "checkpoint list",

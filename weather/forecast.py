@@ -49,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
         "FROM/TO/EVERY such as 2020-01-01/2020-01-31/12h; the archive has a state at each")  # fmt: skip
     add("--leads", required=True, metavar="LEADS", help="the longest lead, such as 10d; or several, such as 6h,1d,3d")
     add("--every", metavar="LEAD", help="write every such lead up to the longest (default: each of the model's own)")
+    add("--step", metavar="LEAD", help="lead of one forecast, of a model with data.random_leads (default: data.dt)")
     add("--out", required=True, type=Path, metavar="FILE", help="forecast.zarr or forecast.nc")
     add("--overwrite", action="store_true", help="replace the output of another command (default: refuse)")
     add("--zarr_format", type=int, default=2, choices=(2, 3), help="2 is what WeatherBench 2 has (default: 2)")

@@ -90,3 +90,25 @@ def test_an_animation_has_a_frame_for_each_lead(
     with image.open("film.gif") as film:
         assert film.n_frames == 2 and film.size[0] > film.size[1]
     assert sorted(path.name for path in Path().glob("*film*")) == ["film.gif"]
+
+
+def test_the_model_is_told_the_times_of_its_states(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two initial times with two members each, two states each, two forecasts in a row."""
+    from weather.training.restore import Forecaster
+
+    told: list[np.ndarray] = []
+    call = Forecaster.__call__
+
+    def recorded(self: Forecaster, states: object, time: np.ndarray) -> object:
+        told.append(time)
+        return call(self, states, time)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Forecaster, "__call__", recorded)
+    words = ("--leads", "12h", "--members", "2", "--perturbation", "0.1")
+    command(*words, init="2020-01-01T12,2020-01-04T00")
+    newest = np.array(["2020-01-01T12", "2020-01-01T12", "2020-01-04T00", "2020-01-04T00"], "datetime64[s]")
+    six_hours = np.timedelta64(6, "h")
+    for step, times in enumerate(told):
+        np.testing.assert_array_equal(times[:, 1], newest + step * six_hours)
+        np.testing.assert_array_equal(times[:, 0], newest + (step - 1) * six_hours)
+    assert len(told) == 2

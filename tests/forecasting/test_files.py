@@ -14,7 +14,7 @@ import torch
 from tests.forecasting.conftest import Trained
 from weather.data.archive import open_archive
 from weather.data.loader import Normalizer
-from weather.forecasting.models import load_models
+from weather.forecasting.models import Model, load_models
 from weather.runtime.ranks import Ranks
 
 xarray = pytest.importorskip("xarray")
@@ -35,9 +35,15 @@ def opened(name: str) -> Any:
         return xarray.open_zarr(name, chunks=None) if name.endswith(".zarr") else xarray.open_dataset(name)
 
 
+def tiny_model() -> Model:
+    settings = {"data_dir": None, "device": "cpu", "precision": None, "step": None}
+    (model,) = load_models([Path("runs/tiny")], ["best"], ranks=Ranks(), **settings)  # type: ignore[arg-type]
+    return model
+
+
 def by_hand(trained: Trained, first: int, steps: int) -> np.ndarray:
     """States [step, channel, lat, lon] that the model makes in a row after state `first` of the test split."""
-    (model,) = load_models([Path("runs/tiny")], ["best"], data_dir=None, device="cpu", precision=None, ranks=Ranks())
+    model = tiny_model()
     normalizer = Normalizer(model.archive.statistics, torch.device("cpu"))
     window = normalizer.normalize(torch.from_numpy(trained.archive.states("test")[first - 1 : first + 1]))[None]
     made = []
@@ -139,7 +145,7 @@ def test_an_initial_state_that_is_not_finite_is_refused(in_folder: Trained) -> N
     from weather.forecasting.production import read_states
 
     split = open_archive(in_folder.archive.section(), ("test",))
-    (model,) = load_models([Path("runs/tiny")], ["best"], data_dir=None, device="cpu", precision=None, ranks=Ranks())
+    model = tiny_model()
     state = InitialState(split.splits["test"], 3)
     fields, times = read_states(split, [state], model.step.sequence_length)
     np.testing.assert_array_equal(fields[0], in_folder.archive.states("test")[2:4])

@@ -35,6 +35,7 @@ def forecast(options: argparse.Namespace) -> bool:
         init=options.init,
         leads=options.leads,
         every=options.every,
+        step=options.step,
         out=options.out,
         zarr_format=options.zarr_format,
         members=options.members,

@@ -38,7 +38,7 @@ def print_scores(skill: EnsembleSkill) -> None:
         table = Table(
             title=f"{skill.lead_hours[lead]:g} h, {skill.members} members, {skill.forecasts[lead]} forecast(s)"
         )
-        for column in ("channel", "unit", "CRPS", "fair CRPS", "RMSE of mean", "spread", "spread/skill"):
+        for column in ("channel", "unit", "CRPS", "fair CRPS", "RMSE of mean", "spread", "ratio"):
             table.add_column(column, justify="left" if column in ("channel", "unit") else "right")
         for c, channel in enumerate(skill.channels):
             table.add_row(channel, skill.units[c], *(f"{getattr(skill, name)[lead, c]:.4g}" for name in MEASURES))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from weather.runtime.device import Device, choose_device
 from weather.runtime.ranks import Ranks
 from weather.runtime.run_folder import read_config
 from weather.training.evaluation import as_trained
+from weather.training.leads import chosen_lead
 from weather.training.preparation import resolve_model
 from weather.training.restore import Forecaster, choose_checkpoint, restore, verified
 from weather.verification.leads import ModelStep
@@ -52,9 +54,13 @@ def load_models(
     data_dir: str | None,
     device: str,
     precision: str | None,
+    step: float | None,
     ranks: Ranks,
 ) -> list[Model]:
     """Every checkpoint of every run, on this rank's device. All ranks call it together.
+
+    Args:
+        step: hours that one forecast covers, of models with random leads; None: `data.dt`.
 
     Raises:
         WeatherError: a run, a checkpoint or the archive cannot be used, or the models do not belong together.
@@ -67,7 +73,7 @@ def load_models(
     for run, config in zip(runs, configs, strict=True):
         archive = on_first_rank(lambda config=config: open_archive(config.data, _splits(config)))  # type: ignore[misc]
         for wanted in checkpoints:
-            model = _load(run, resolve_model(config, archive), archive, wanted, chosen)
+            model = _load(run, resolve_model(config, archive), archive, wanted, chosen, step)
             if any(model.identity() == other.identity() for other in models):
                 raise ConfigError(
                     f"{model.describe()} is named twice",
@@ -94,13 +100,17 @@ def _splits(config: ConfigWrapper) -> tuple[str, ...]:
     return there or SPLITS
 
 
-def _load(run: Path, config: ConfigWrapper, archive: Archive, wanted: str, device: Device) -> Model:
+def _load(
+    run: Path, config: ConfigWrapper, archive: Archive, wanted: str, device: Device, step_hours: float | None
+) -> Model:
     selected = verified(on_first_rank(lambda: choose_checkpoint(config, wanted)), wanted)
     trained = as_trained(archive, selected)
-    forecaster = restore(config, selected, trained, device)
+    hours = next(iter(archive.splits.values())).step_hours
+    lead = chosen_lead(config, hours, step_hours)
+    forecaster = dataclasses.replace(restore(config, selected, trained, device), lead=lead)
     step = ModelStep(
-        next(iter(archive.splits.values())).step_hours,
-        config.data.dt,
+        hours,
+        lead,
         config.model.sequence_length,
         len(archive.channels),
         int(config.model.output_channels),

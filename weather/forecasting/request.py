@@ -41,6 +41,7 @@ class Request:
     init: str
     leads: str
     every: str | None
+    step: str | None
     out: Path
     zarr_format: int
     members: int | None
@@ -68,6 +69,7 @@ class Request:
             data_dir=self.data_dir,
             device=self.device,
             precision=self.precision,
+            step=None if self.step is None else parse_leads(self.step)[0],
             ranks=ranks,
         )
         first = models[0]
@@ -122,6 +124,7 @@ class Request:
             "archive": str(task.archive.data_dir.absolute()),
             "initial times": [str(time) for time in times],
             "leads in hours": [float(lead / np.timedelta64(SECONDS_PER_HOUR, "s")) for lead in leads],
+            "one forecast in hours": float(task.step_time / np.timedelta64(SECONDS_PER_HOUR, "s")),
             "members": task.members,
             "perturbation": noise,
             "zarr format": self.zarr_format if self.out.suffix == ".zarr" else None,
