@@ -28,7 +28,6 @@ def parser() -> argparse.ArgumentParser:
     add("--run", required=True, type=Path, metavar="DIR", help="folder of the run, such as runs/local")
     add("--checkpoint", default="best", metavar="WHICH", help="best, last, or a path (default: %(default)s)")
     add("--split", default="test", choices=("train", "valid", "test"), help="what to verify on (default: %(default)s)")
-    add("--step", metavar="LEAD", help="lead of one forecast, of a model with data.random_leads (default: data.dt)")
     add("--data_dir", metavar="DIR", help="another archive with the same grid and channels")
     add("--device", default="auto", metavar="D", help="auto, cuda, rocm, mps or cpu (default: %(default)s)")
     add("--precision", metavar="P", help="auto, bf16, fp16 or fp32 (default: the run's)")
@@ -60,7 +59,6 @@ def main() -> int:
         device=options.device,
         precision=options.precision,
         batch_size=options.batch_size,
-        step=None if options.step is None else parse_leads(options.step)[0],
         **verification_settings(options),
     )
     stop_process_group()

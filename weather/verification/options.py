@@ -15,6 +15,7 @@ def add_verification_options(arguments: argparse.ArgumentParser) -> None:
         help="hours or days, multiples of the model's own lead, such as 6h,1d,3d; all are verified from the initial "
         "times that have truth at the longest (default: the model's own)",
     )
+    add("--step", metavar="LEAD", help="lead of one forecast, of a model with data.random_leads (default: data.dt)")
     add("--baselines", default="persistence,climatology", metavar="NAMES", help="or none (default: %(default)s)")
     add(
         "--climatology",
@@ -48,6 +49,7 @@ def verification_settings(options: argparse.Namespace) -> dict[str, Any]:
 
     return {
         "leads": None if options.leads is None else parse_leads(options.leads),
+        "step": None if options.step is None else parse_leads(options.step, "--step")[0],
         "baselines": parse_baselines(options.baselines),
         "climatology": options.climatology,
         "regions": None if options.regions is None else [name.strip() for name in options.regions.split(",")],
