@@ -151,6 +151,7 @@ def _write_blocks(
         moments = Moments(values.shape[1])
         moments.update(values)
         channels = list(plan.groups[block.group].group.channels)
+        assert values.shape == (block.rows, len(channels), *plan.grid.shape), values.shape
         _write(descriptor, values, offsets[block.first : block.end, channels])
         return number, BlockResult(moments, filled)
 
