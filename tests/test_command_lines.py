@@ -25,6 +25,8 @@ def run(*words: str, status: int = 0) -> str:
         "train",
         "evaluate",
         "synthesize",
+        "convert",
+        "bench convert",
         "checkpoint list",
         "checkpoint export",
         "bench step",

@@ -46,10 +46,16 @@ def parser() -> argparse.ArgumentParser:
     loader.add_argument("--rounds", type=int, default=5, metavar="N", help="(default: %(default)s)")
     loader.add_argument("--folder", help="where the file is written (default: the system's temporary folder)")
     convert = kinds.add_parser("convert", help="conversion beside a plain copy of the same bytes, both onto the disk")
-    convert.add_argument("--source", default="netcdf",
-                         choices=("netcdf", "netcdf-compressed", "zarr", "zarr-compressed"), help="(default: %(default)s)")
+    convert.add_argument(
+        "--source",
+        default="netcdf",
+        choices=("netcdf", "netcdf-compressed", "zarr", "zarr-compressed"),
+        help="(default: %(default)s)",
+    )
     convert.add_argument("--states", type=int, default=200, help="states in the source (default: %(default)s)")
-    convert.add_argument("--levels", type=int, default=19, help="of one variable; another has none (default: %(default)s)")
+    convert.add_argument(
+        "--levels", type=int, default=19, help="of one variable; another has none (default: %(default)s)"
+    )
     convert.add_argument("--height", type=int, default=181, help="latitudes (default: %(default)s)")
     convert.add_argument("--width", type=int, default=360, help="longitudes (default: %(default)s)")
     convert.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: %(default)s)")

@@ -265,8 +265,13 @@ def create_year_file(
         properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     with h5py.File(partial, "w") as file:
         fields = file.create_dataset(
-            FIELDS, shape, dtype, chunks=chunks, compression=compression, shuffle=bool(compression) or None,
-            dcpl=properties
+            FIELDS,
+            shape,
+            dtype,
+            chunks=chunks,
+            compression=compression,
+            shuffle=bool(compression) or None,
+            dcpl=properties,
         )
         file["channel"] = np.array(list(channels), dtype=h5py.string_dtype())
         if channel_units is not None:

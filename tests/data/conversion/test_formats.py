@@ -81,7 +81,9 @@ def test_grib_with_several_hypercubes(tmp_path: Path) -> None:
             for name, level, values in (("2t", 0, fields["2m_temperature"][number].values),
                                         ("z", 850, fields["geopotential"][number, 1].values),
                                         ("z", 500, fields["geopotential"][number, 0].values)):  # fmt: skip
-                message = eccodes.codes_grib_new_from_samples("regular_ll_pl_grib1" if level else "regular_ll_sfc_grib1")
+                message = eccodes.codes_grib_new_from_samples(
+                    "regular_ll_pl_grib1" if level else "regular_ll_sfc_grib1"
+                )
                 day, clock = str(moment.astype("datetime64[m]")).split("T")
                 settings: dict[str, Any] = {
                     "Ni": len(LONGITUDE), "Nj": len(LATITUDE), "iDirectionIncrementInDegrees": 30.0,

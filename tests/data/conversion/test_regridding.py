@@ -23,7 +23,12 @@ def global_mean(fields: np.ndarray, latitude: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("rows", "columns", "resolution", "shape"),
-    [(181, 360, "1.5", (121, 240)), (180, 360, "5.625", (32, 64)), (73, 144, "7x10", (7, 10)), (64, 128, "13x30", (13, 30))],
+    [
+        (181, 360, "1.5", (121, 240)),
+        (180, 360, "5.625", (32, 64)),
+        (73, 144, "7x10", (7, 10)),
+        (64, 128, "13x30", (13, 30)),
+    ],
 )
 def test_area_means_keep_the_global_mean(rows: int, columns: int, resolution: str, shape: tuple[int, int]) -> None:
     latitude = np.linspace(-90, 90, rows) if rows % 2 else (np.arange(rows) + 0.5) * 180 / rows - 90

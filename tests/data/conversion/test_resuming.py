@@ -60,7 +60,7 @@ def test_blocks_that_are_on_the_disk_are_not_made_again(
     once = len(made)
     made.clear()
     run(source, tmp_path / "other", "--split", "0.8,0.1,0.1")
-    assert 0 < first and once == len(made)
+    assert first > 0 and once == len(made)
 
 
 def test_killed_without_warning_it_goes_on(tmp_path: Path, source: Path) -> None:

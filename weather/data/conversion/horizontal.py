@@ -69,7 +69,9 @@ def arrange(latitude: np.ndarray, longitude: np.ndarray, where: str) -> Arrangem
     repeated = np.diff(circle[order]) < SAME_DEGREES / 10
     if repeated.any():
         # Of two columns at one place the one that comes first in the source stays.
-        order = np.array([column for column, again in zip(order, [False, *repeated.tolist()], strict=True) if not again])
+        order = np.array(
+            [column for column, again in zip(order, [False, *repeated.tolist()], strict=True) if not again]
+        )
         notes.append(f"{int(repeated.sum())} repeated column(s) are dropped (cyclic point)")
     ring = circle[order]
     steps = np.diff(np.concatenate([ring, [ring[0] + 360.0]]))

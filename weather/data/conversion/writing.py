@@ -222,7 +222,7 @@ def _write(descriptor: int, values: np.ndarray, offsets: np.ndarray) -> None:
     """Write fields [rows, channel, lat, lon] to the byte offsets [rows, channel] of their planes."""
     values = np.ascontiguousarray(values, "<f4")
     plane = values[0, 0].nbytes
-    flat, places = memoryview(values).cast("B"), offsets.reshape(-1)
+    flat, places = memoryview(values.data).cast("B"), offsets.reshape(-1)
     starts = [0, *(np.flatnonzero(np.diff(places) != plane) + 1).tolist(), len(places)]
     for begin, end in zip(starts[:-1], starts[1:], strict=True):
         piece, offset = flat[begin * plane : end * plane], int(places[begin])
