@@ -192,8 +192,8 @@ def _speed(plan: Plan, memory: int, workers: int) -> str:
     finally:
         reader.close()
     return (
-        f"memory    at most {memory / 1e9:.2f} GB; blocks of at most {plan.block_bytes / 1e6:.0f} MB, {THREADS} at once "
-        f"in each of {workers} process(es)\n"
+        f"memory    at most {memory / 1e9:.2f} GB; blocks of at most {plan.block_bytes / 1e6:.0f} MB, {THREADS} at "
+        f"once in each of {workers} process(es)\n"
         f"time      about {seconds / workers / THREADS:.0f} to {seconds / workers:.0f} s of reading and computing (one "
         f"block of each variable was tried), or {total / 1e9:.2f} GB at the speed of the disk if that is slower"
     )

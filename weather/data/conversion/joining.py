@@ -69,7 +69,7 @@ def locate(group: Group, differs: Differs) -> tuple[Places, list[str]]:
                 f"{position[double]} of {'the same' if one is other else other.source.path}",
                 where=one.where,
                 rule="a time that is there twice holds the same fields",
-                fix="leave one of the files out, name the file (--variables FILE:NAME=NEW), or choose (--select step=6)",
+                fix="leave one of the files out, name the file (--variables FILE:NAME=NEW), or choose: --select step=6",
             )
     if doubles.size:
         notes.append(f"{group.name}: {doubles.size} state(s) were there twice with the same fields, first "
