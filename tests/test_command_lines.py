@@ -26,6 +26,8 @@ def run(*words: str, status: int = 0) -> str:
         "evaluate",
         "synthesize",
         "statistics",
+        "convert",
+        "bench convert",
         "checkpoint list",
         "checkpoint export",
         "bench step",

@@ -34,7 +34,7 @@ def field(
     units: str = "K",
     scale: float = 1.0,
 ) -> Any:
-    """A DataArray whose values tell where they are: hours, level, latitude and longitude (in 0 to 360) each weigh in."""
+    """A DataArray whose values tell where they are: hours, level, latitude and longitude each weigh in."""
     hours = (time - np.datetime64("2001-01-01", "ns")) / np.timedelta64(1, "h")
     circle = np.mod(longitude, 360)
     values = hours[:, None, None] + latitude[None, :, None] / 8 + np.sin(np.deg2rad(circle))[None, None]

@@ -91,7 +91,9 @@ def test_packed_integers_and_their_fill_value(tmp_path: Path) -> None:
     values[2, 3, 4] = np.nan
     encoding = {"t2m": {"dtype": "int16", "scale_factor": 0.01, "add_offset": 250.0, "_FillValue": -32767}}
     source = write(tmp_path / "a.nc", {"t2m": values}, encoding)
-    with pytest.raises(DataError, match=r"2001-01-01T12:00:00: 1 of 84 values are missing.*latitude 0, longitude 120.*--fill"):
+    with pytest.raises(
+        DataError, match=r"2001-01-01T12:00:00: 1 of 84 values are missing.*latitude 0, longitude 120.*--fill"
+    ):
         run(source, tmp_path / "out", *SPLIT)
     run(source, tmp_path / "out", *SPLIT, "--fill", "-5")  # what a refused attempt left is no hindrance
     found, _ = states(tmp_path / "out")

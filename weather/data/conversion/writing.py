@@ -151,6 +151,7 @@ def _write_blocks(
         moments = Moments(values.shape[1])
         moments.update(values)
         channels = list(plan.groups[block.group].group.channels)
+        assert values.shape == (block.rows, len(channels), *plan.grid.shape), values.shape
         _write(descriptor, values, offsets[block.first : block.end, channels])
         return number, BlockResult(moments, filled)
 
@@ -221,7 +222,7 @@ def _write(descriptor: int, values: np.ndarray, offsets: np.ndarray) -> None:
     """Write fields [rows, channel, lat, lon] to the byte offsets [rows, channel] of their planes."""
     values = np.ascontiguousarray(values, "<f4")
     plane = values[0, 0].nbytes
-    flat, places = memoryview(values).cast("B"), offsets.reshape(-1)
+    flat, places = memoryview(values.data).cast("B"), offsets.reshape(-1)
     starts = [0, *(np.flatnonzero(np.diff(places) != plane) + 1).tolist(), len(places)]
     for begin, end in zip(starts[:-1], starts[1:], strict=True):
         piece, offset = flat[begin * plane : end * plane], int(places[begin])
