@@ -27,6 +27,8 @@ def run(*words: str, status: int = 0) -> str:
         "forecast",
         "synthesize",
         "statistics",
+        "convert",
+        "bench convert",
         "checkpoint list",
         "checkpoint export",
         "bench step",

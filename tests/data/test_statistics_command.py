@@ -43,7 +43,7 @@ def test_the_door(archive: WrittenArchive, tmp_path: Path) -> None:
                "--json", str(report)]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert "11 states in 2 files, year 2000, 4 x 8 points, without area weights" in done.stdout
+    assert "11 states in 2 file(s), year 2000, 4 x 8 points, without area weights" in done.stdout
     assert json.loads(report.read_text()) == json.loads((archive.folder / FOLDER / RECORD_FILE).read_text())
     assert set(contents(archive.folder)) == {"global_means.npy", "global_stds.npy", "statistics.json"}
     found = read_statistics(archive.folder, CHANNELS)
@@ -70,7 +70,7 @@ def test_computing_again_keeps_the_leads_and_adds_to_them(archive: WrittenArchiv
 def test_another_split_is_shown_and_not_written(archive: WrittenArchive, capsys: pytest.CaptureFixture[str]) -> None:
     before = contents(archive.folder)
     compute(archive.folder, split="valid")
-    assert "3 states in 1 files" in capsys.readouterr().out and contents(archive.folder) == before
+    assert "3 states in 1 file(s)" in capsys.readouterr().out and contents(archive.folder) == before
 
 
 def test_check(archive: WrittenArchive, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

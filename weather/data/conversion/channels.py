@@ -41,9 +41,7 @@ class Channels:
     notes: tuple[str, ...]
 
 
-def choose_channels(
-    holdings: Sequence[Holding], asked: Sequence[Asked], levels: Sequence[float]
-) -> Channels:
+def choose_channels(holdings: Sequence[Holding], asked: Sequence[Asked], levels: Sequence[float]) -> Channels:
     """Channels in the order of the request, each variable from the first level asked for to the last.
 
     Args:
@@ -56,8 +54,11 @@ def choose_channels(
     """
     fields = [holding for holding in holdings if holding.times is not None]
     if not fields:
-        raise DataError("no variable has a time", where=holdings[0].where,
-                        rule="states have time stamps: a coordinate with units such as 'hours since 2000-01-01'")  # fmt: skip
+        raise DataError(
+            "no variable has a time",
+            where=holdings[0].where,
+            rule="states have time stamps: a coordinate with units such as 'hours since 2000-01-01'",
+        )
     asked = asked or [Asked("", name, "") for name in dict.fromkeys(holding.name for holding in fields)]
     chosen: dict[str, tuple[str, float | None, list[Holding]]] = {}
     for each in asked:
@@ -86,8 +87,11 @@ def _matching(holdings: Sequence[Holding], asked: Asked) -> tuple[list[Holding],
     within = [holding for holding in holdings
               if not asked.file or fnmatch.fnmatch(Path(holding.source.path).name, asked.file)]  # fmt: skip
     if not within:
-        raise ConfigError(f"no source is called '{asked.file}'", where="--variables",
-                          fix=did_you_mean(asked.file, {Path(holding.source.path).name for holding in holdings}))  # fmt: skip
+        raise ConfigError(
+            f"no source is called '{asked.file}'",
+            where="--variables",
+            fix=did_you_mean(asked.file, {Path(holding.source.path).name for holding in holdings}),
+        )
     exact = [holding for holding in within if holding.variable == asked.name]
     found = exact or [holding for holding in within if holding.name == asked_name(asked.name)]
     level = None
@@ -99,14 +103,20 @@ def _matching(holdings: Sequence[Holding], asked: Asked) -> tuple[list[Holding],
     if not found:
         known = sorted({f"{holding.name} ({holding.variable})" if holding.name != holding.variable else holding.name
                         for holding in within})  # fmt: skip
-        raise ConfigError(f"no variable '{asked.name}' in the sources", where="--variables",
-                          rule=f"there are {', '.join(known)}",
-                          fix=did_you_mean(asked.name, {h.name for h in within} | {h.variable for h in within}))  # fmt: skip
+        raise ConfigError(
+            f"no variable '{asked.name}' in the sources",
+            where="--variables",
+            rule=f"there are {', '.join(known)}",
+            fix=did_you_mean(asked.name, {h.name for h in within} | {h.variable for h in within}),
+        )
     with_levels = {holding.levels is not None for holding in found}
     if len(with_levels) > 1:
         one = next(holding for holding in found if holding.levels is None)
-        raise DataError(f"'{asked.name}' is a variable with levels, and here one without", where=one.where,
-                        fix=f"name the file: --variables '{Path(one.source.path).name}:{one.variable}=NEW'")  # fmt: skip
+        raise DataError(
+            f"'{asked.name}' is a variable with levels, and here one without",
+            where=one.where,
+            fix=f"name the file: --variables '{Path(one.source.path).name}:{one.variable}=NEW'",
+        )
     return found, level
 
 
@@ -148,7 +158,11 @@ def _notes(groups: Sequence[Group], units: Sequence[str]) -> tuple[str, ...]:
     for group in groups:
         unit, name = units[group.channels[0]], group.name
         if name in ERA5_UNITS and unit != ERA5_UNITS[name]:
-            notes.append(f"{name} has {'units ' + unit if unit else 'no units'} (in ERA5 {ERA5_UNITS[name]}): kept as it is")
+            notes.append(
+                f"{name} has {'units ' + unit if unit else 'no units'} (in ERA5 {ERA5_UNITS[name]}): kept as it is"
+            )
         if name in ACCUMULATED or group.holdings[0].step_type in ("accum", "avg"):
-            notes.append(f"{name} is summed over time at its source: a state holds what had fallen or flowed until then")
+            notes.append(
+                f"{name} is summed over time at its source: a state holds what had fallen or flowed until then"
+            )
     return tuple(notes)

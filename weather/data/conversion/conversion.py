@@ -125,7 +125,8 @@ def _check_space(plan: Plan) -> None:
     free = shutil.disk_usage(plan.archive).free
     if needed - there + ROOM_LEFT > free:
         raise DataError(
-            f"{needed - there} bytes ({(needed - there) / 1e9:.2f} GB) are needed and {free} ({free / 1e9:.2f} GB) free",
+            f"{needed - there} bytes ({(needed - there) / 1e9:.2f} GB) are needed and {free} "
+            f"({free / 1e9:.2f} GB) free",
             where=plan.archive,
             fix="ask for fewer years, variables or levels, a lower --resolution, or another folder",
         )
@@ -134,7 +135,7 @@ def _check_space(plan: Plan) -> None:
 def _finish(
     planned: Planned, results: list[PartResult], identity: dict[str, object], leads: Sequence[int], workers: int
 ) -> None:
-    """Statistics of the training states, static fields, and at last the provenance, with which the archive is whole."""
+    """Statistics of the training states, static fields, and at last the provenance: the archive is whole then."""
     plan = planned.plan
     training = Moments(len(plan.channels.names))
     for part, result in zip(plan.parts, results, strict=True):
@@ -143,8 +144,12 @@ def _finish(
     empty = [split for split in ("train", "valid", "test")
              if not any(r.states for p, r in zip(plan.parts, results, strict=True) if p.split == split)]  # fmt: skip
     if empty:
-        raise DataError(f"no state is left in '{empty[0]}'", where=plan.archive,
-                        rule="every state had missing values", fix="fill them: --fill mean, nearest or a number")  # fmt: skip
+        raise DataError(
+            f"no state is left in '{empty[0]}'",
+            where=plan.archive,
+            rule="every state had missing values",
+            fix="fill them: --fill mean, nearest or a number",
+        )
     if leads:
         total = sum(r.states for p, r in zip(plan.parts, results, strict=True) if p.split == "train")
         with progress("statistics of differences", total, bytes_=False) as advance:
@@ -187,8 +192,8 @@ def _speed(plan: Plan, memory: int, workers: int) -> str:
     finally:
         reader.close()
     return (
-        f"memory    at most {memory / 1e9:.2f} GB; blocks of up to {plan.block_bytes / 1e6:.0f} MB, {THREADS} at once in "
-        f"each of {workers} process(es)\n"
+        f"memory    at most {memory / 1e9:.2f} GB; blocks of at most {plan.block_bytes / 1e6:.0f} MB, {THREADS} at "
+        f"once in each of {workers} process(es)\n"
         f"time      about {seconds / workers / THREADS:.0f} to {seconds / workers:.0f} s of reading and computing (one "
         f"block of each variable was tried), or {total / 1e9:.2f} GB at the speed of the disk if that is slower"
     )

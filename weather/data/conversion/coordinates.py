@@ -48,9 +48,7 @@ def horizontal(dataset: xarray.Dataset, dims: tuple[str, ...]) -> tuple[str, str
     return None if latitude is None or longitude is None else (latitude, longitude)
 
 
-def _is(
-    dataset: xarray.Dataset, dim: str, units: tuple[str, ...], names: tuple[str, ...], standard_name: str
-) -> bool:
+def _is(dataset: xarray.Dataset, dim: str, units: tuple[str, ...], names: tuple[str, ...], standard_name: str) -> bool:
     attributes = dataset.variables[dim].attrs if dim in dataset.variables else {}
     return (
         str(attributes.get("units", "")).lower() in units

@@ -9,12 +9,11 @@ from typing import Any
 
 import h5py
 
-from weather.data.conversion.journal import REQUEST_FILE, finished_parts, forget, work_folder
+from weather.data.conversion.journal import REQUEST_FILE, finished_parts, forget, replace_text, work_folder
 from weather.data.conversion.planning import SOURCE
 from weather.data.conversion.request import SPLITS
 from weather.data.static_fields import FILE as STATIC_FILE
 from weather.data.statistics import FOLDER as STATISTICS_FOLDER
-from weather.data.statistics import replace_file
 from weather.errors import DataError
 
 PROVENANCE_FILE = "provenance.json"
@@ -91,7 +90,7 @@ def make_room(archive: Path, identity: dict[str, Any], *, overwrite: bool) -> No
                 (archive / name).unlink(missing_ok=True)
         forget(archive)
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, lambda file: file.write(json.dumps(identity).encode()))
+    replace_text(path, json.dumps(identity))
 
 
 def _year_files(archive: Path) -> list[Path]:

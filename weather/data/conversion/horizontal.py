@@ -26,6 +26,7 @@ class Arrangement:
     Attributes:
         latitude, longitude: degrees, of the archive.
         rows, columns: index in the source of each row and column.
+        source_grid: rows and columns of the source.
         is_global: longitudes go around the globe.
     """
 
@@ -33,6 +34,7 @@ class Arrangement:
     longitude: np.ndarray = field(compare=False)
     rows: np.ndarray = field(compare=False)
     columns: np.ndarray = field(compare=False)
+    source_grid: tuple[int, int]
     is_global: bool
     notes: tuple[str, ...] = ()
 
@@ -67,7 +69,9 @@ def arrange(latitude: np.ndarray, longitude: np.ndarray, where: str) -> Arrangem
     repeated = np.diff(circle[order]) < SAME_DEGREES / 10
     if repeated.any():
         # Of two columns at one place the one that comes first in the source stays.
-        order = np.array([column for column, again in zip(order, [False, *repeated.tolist()], strict=True) if not again])
+        order = np.array(
+            [column for column, again in zip(order, [False, *repeated.tolist()], strict=True) if not again]
+        )
         notes.append(f"{int(repeated.sum())} repeated column(s) are dropped (cyclic point)")
     ring = circle[order]
     steps = np.diff(np.concatenate([ring, [ring[0] + 360.0]]))
@@ -85,7 +89,8 @@ def arrange(latitude: np.ndarray, longitude: np.ndarray, where: str) -> Arrangem
         degrees_east += np.rint((longitude[columns[0]] - degrees_east[0]) / 360.0) * 360.0
         notes.append(f"the grid is a region: {sorted_latitude[-1]:g} to {sorted_latitude[0]:g} degrees north, "
                      f"{degrees_east[0]:g} to {degrees_east[-1]:g} degrees east")  # fmt: skip
-    return Arrangement(sorted_latitude, degrees_east, rows, columns, is_global, tuple(notes))
+    return Arrangement(sorted_latitude, degrees_east, rows, columns, (len(latitude), len(longitude)), is_global,
+                       tuple(notes))  # fmt: skip
 
 
 def common_arrangements(holdings: Sequence[Holding]) -> dict[tuple[int, int], Arrangement]:

@@ -51,7 +51,8 @@ def locate(group: Group, differs: Differs) -> tuple[Places, list[str]]:
     position = np.concatenate([np.arange(length) for length in lengths])
     notes = []
     for holding in group.holdings:
-        steps = np.diff(holding.times)  # type: ignore[arg-type]
+        assert holding.times is not None
+        steps = np.diff(holding.times)
         if (steps < np.timedelta64(0, "s")).any():
             notes.append(f"{holding.where}: times were not in order, and are sorted")
     order = np.argsort(times, kind="stable")
@@ -68,10 +69,10 @@ def locate(group: Group, differs: Differs) -> tuple[Places, list[str]]:
                 f"{position[double]} of {'the same' if one is other else other.source.path}",
                 where=one.where,
                 rule="a time that is there twice holds the same fields",
-                fix="leave one of the files out, name the file (--variables FILE:NAME=NEW), or choose (--select step=6)",
+                fix="leave one of the files out, name the file (--variables FILE:NAME=NEW), or choose: --select step=6",
             )
     if doubles.size:
-        notes.append(f"{group.name}: {doubles.size} state(s) were there twice with the same fields, the first at "
+        notes.append(f"{group.name}: {doubles.size} state(s) were there twice with the same fields, first "
                      f"{times[doubles[0]]}: taken once")  # fmt: skip
     return Places(times[kept], number[kept], position[kept]), notes
 

@@ -92,7 +92,7 @@ class Journal:
         """Keep the result; the journal has served."""
         kept = {"states": result.states, "filled": result.filled, "dropped": result.dropped,
                 "channels": moments_to_json(result.moments)}  # fmt: skip
-        _replace(self.result_path, json.dumps(kept))
+        replace_text(self.result_path, json.dumps(kept))
 
     def resume(self, digest: str) -> tuple[dict[int, BlockResult], list[str]] | None:
         """Blocks that are on the disk, and times that were dropped; None where there is nothing to go on with.
@@ -120,7 +120,7 @@ class Journal:
         """Begin anew."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         head = {"blocks": digest, "dropped": list(dropped)}
-        _replace(self.path, json.dumps(head) + "\n")
+        replace_text(self.path, json.dumps(head) + "\n")
 
     def add(self, results: dict[int, BlockResult]) -> None:
         """Keep blocks whose fields are on the disk."""
@@ -139,7 +139,7 @@ class Journal:
         self.path.unlink(missing_ok=True)
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_text(path: Path, text: str) -> None:
     """Not onto the disk at once: a journal that a power cut takes only means that its blocks are written again."""
     partial = path.with_name(path.name + ".new")
     partial.write_text(text)

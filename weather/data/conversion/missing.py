@@ -51,11 +51,17 @@ class Filler:
             try:
                 from scipy.spatial import cKDTree
             except ImportError as error:
-                raise ConfigError("the package scipy is missing", where="--fill nearest", fix="pip install scipy") from error
+                raise ConfigError(
+                    "the package scipy is missing", where="--fill nearest", fix="pip install scipy"
+                ) from error
 
             latitude, longitude = np.deg2rad(self.grid.latitude)[:, None], np.deg2rad(self.grid.longitude)[None]
-            points = np.stack(np.broadcast_arrays(np.cos(latitude) * np.cos(longitude),
-                                                  np.cos(latitude) * np.sin(longitude), np.sin(latitude)), axis=-1)  # fmt: skip
+            points = np.stack(
+                np.broadcast_arrays(
+                    np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)
+                ),
+                axis=-1,
+            )
             there = np.flatnonzero(~missing.reshape(-1))
             tree = cKDTree(points[~missing])
             if len(self._nearest) >= MASKS_KEPT:
@@ -64,7 +70,9 @@ class Filler:
         return self._nearest[key]
 
 
-def refuse(field: np.ndarray, latitude: np.ndarray, longitude: np.ndarray, where: str, *, kept_missing: bool) -> DataError:
+def refuse(
+    field: np.ndarray, latitude: np.ndarray, longitude: np.ndarray, where: str, *, kept_missing: bool
+) -> DataError:
     """The error of a field [lat, lon] with a value that is not finite.
 
     Args:

@@ -61,23 +61,53 @@ def parser() -> argparse.ArgumentParser:
     add("archive", metavar="OUT", help="folder of the archive")
     what = arguments.add_argument_group("what is converted")
     add = what.add_argument
-    add("--variables", nargs="+", default=[], metavar="NAME",
+    add(
+        "--variables",
+        nargs="+",
+        default=[],
+        metavar="NAME",
         help="in the order of the channels; NAME=NEW renames, FILE:NAME=NEW takes it from files of that name, z500 is "
-             "one level (default: all that have a time)")
-    add("--levels", nargs="+", default=[], metavar="LEVEL",
-        help="for variables with levels, pressures in hPa (default: all)")
+        "one level (default: all that have a time)",
+    )
+    add(
+        "--levels",
+        nargs="+",
+        default=[],
+        metavar="LEVEL",
+        help="for variables with levels, pressures in hPa (default: all)",
+    )
     add("--static", nargs="+", default=[], metavar="NAME", help="constant fields for static.h5 (default: none)")
-    add("--resolution", default="", metavar="DEGREES|ROWSxCOLUMNS",
-        help="another grid: area means where coarser, linear interpolation where finer (default: the source's grid)")
-    add("--step_hours", type=float, default=0.0, metavar="H",
-        help="only states at multiples of this from midnight (default: all)")
-    add("--select", nargs="+", default=[], metavar="DIM=VALUE",
-        help="which entry of a further dimension: number=0, step=6 (hours) (default: refused with the choices)")
+    add(
+        "--resolution",
+        default="",
+        metavar="DEGREES|ROWSxCOLUMNS",
+        help="another grid: area means where coarser, linear interpolation where finer (default: the source's grid)",
+    )
+    add(
+        "--step_hours",
+        type=float,
+        default=0.0,
+        metavar="H",
+        help="only states at multiples of this from midnight (default: all)",
+    )
+    add(
+        "--select",
+        nargs="+",
+        default=[],
+        metavar="DIM=VALUE",
+        help="which entry of a further dimension: number=0, step=6 (hours) (default: refused with the choices)",
+    )
     split = arguments.add_argument_group(
-        "which states train, validate and test (default: the last year tests, the one before validates)")
+        "which states train, validate and test (default: the last year tests, the one before validates)"
+    )
     add = split.add_argument
-    add("--years", nargs="+", default=[], metavar="YEARS", help="1979-2016, for training if the other splits have years"
-        " (default: all)")
+    add(
+        "--years",
+        nargs="+",
+        default=[],
+        metavar="YEARS",
+        help="1979-2016, for training if the other splits have years (default: all)",
+    )
     add("--valid_years", nargs="+", default=[], metavar="YEARS", help="(default: see above)")
     add("--test_years", nargs="+", default=[], metavar="YEARS", help="(default: see above)")
     add("--valid_from", default="", metavar="DATE", help="instead of years: the first day that validates")
@@ -85,24 +115,45 @@ def parser() -> argparse.ArgumentParser:
     add("--split", default="", metavar="A,B,C", help="instead of years: shares of the states in order of time")
     mend = arguments.add_argument_group("what is missing or unsaid in the sources")
     add = mend.add_argument
-    add("--fill", default="refuse", metavar="RULE",
+    add(
+        "--fill",
+        default="refuse",
+        metavar="RULE",
         help="missing values: refuse, mean (area mean of the field's others), nearest (on the sphere), or a number "
-             "(default: %(default)s). With --resolution a new cell is missing if more than half of it is")
-    add("--drop_missing", action="store_true",
+        "(default: %(default)s). With --resolution a new cell is missing if more than half of it is",
+    )
+    add(
+        "--drop_missing",
+        action="store_true",
         help="leave out, as gaps, states with values that --fill cannot fill (all of a field missing, or any if it "
-             "is 'refuse'); the sources are then read twice")
+        "is 'refuse'); the sources are then read twice",
+    )
     add("--time_units", default="", metavar="UNITS", help="of a time without units: 'hours since 1940-01-01'")
     add("--level_units", default="", metavar="UNITS", help="of levels without units: hPa, Pa, sigma or model")
     how = arguments.add_argument_group("how")
     add = how.add_argument
-    add("--memory", default="2GB", metavar="SIZE",
-        help="that all processes together stay below, with MB or GB (default: %(default)s)")
-    add("--workers", type=int, default=1, metavar="N",
-        help="processes, each of which writes files of its own (default: %(default)s)")
+    add(
+        "--memory",
+        default="2GB",
+        metavar="SIZE",
+        help="that all processes together stay below, with MB or GB (default: %(default)s)",
+    )
+    add(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes, each of which writes files of its own (default: %(default)s)",
+    )
     add("--chunked", action="store_true", help="one chunk a state instead of the contiguous layout")
-    add("--leads", type=_leads, default=(), metavar="STEPS",
+    add(
+        "--leads",
+        type=_leads,
+        default=(),
+        metavar="STEPS",
         help="also take statistics of differences at these leads in time steps, such as 1,4 (default: none; "
-             "python -m weather.statistics adds them later)")
+        "python -m weather.statistics adds them later)",
+    )
     add("--overwrite", action="store_true", help="replace what another conversion has written to OUT")
     add("--dry-run", dest="dry_run", action="store_true", help="say what would be made; nothing is written")
     return arguments  # fmt: skip

@@ -101,7 +101,7 @@ def _joined(
     places = []
     try:
         for group in groups:
-            found, said = locate(group, lambda *where: _difference(reader, *where))
+            found, said = locate(group, lambda *where: _difference(reader, arrangements, *where))
             places.append(found)
             notes += said
     finally:
@@ -126,7 +126,13 @@ def _level_index(group: Group, holding: Holding) -> tuple[int, ...]:
 
 
 def _difference(
-    reader: SourceReader, group: Group, number: int, position: int, other_number: int, other_position: int
+    reader: SourceReader,
+    arrangements: dict[tuple[int, int], Arrangement],
+    group: Group,
+    number: int,
+    position: int,
+    other_number: int,
+    other_position: int,
 ) -> str:
     """What differs between the fields at two places; empty: nothing."""
     fields = []
@@ -134,15 +140,14 @@ def _difference(
         raw = reader.read(holding, where, 1, _level_index(group, holding))
         values = np.empty(raw.shape, np.float32)
         decode(raw, holding.packing, values)
-        fields.append(values[0])
+        arrangement = arrangements[grid_key(holding)]
+        fields.append(values[0][:, arrangement.rows[:, None], arrangement.columns])
     one, other = fields
-    if one.shape != other.shape:
-        return f"shapes {one.shape} and {other.shape}"
     differ = ~((one == other) | (np.isnan(one) & np.isnan(other)))
     if not differ.any():
         return ""
-    where = tuple(np.argwhere(differ)[0])
-    return f"{one[where]:g} and {other[where]:g}"
+    place = tuple(np.argwhere(differ)[0])
+    return f"{one[place]:g} and {other[place]:g}"
 
 
 def _arrangement_notes(holdings: Sequence[Holding], arrangements: dict[tuple[int, int], Arrangement]) -> list[str]:

@@ -1,4 +1,4 @@
-"""How far a conversion is, with its rate and the time that is left: a bar on a terminal, a line now and then elsewhere."""
+"""How far a conversion is and the time that is left: a bar on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -46,5 +46,7 @@ class _Lines:
             return
         self.latest = now
         left = (self.total - self.done) * (now - self.began) / self.done
-        amount = f"{self.done / 1e9:.2f} of {self.total / 1e9:.2f} GB" if self.bytes_ else f"{self.done} of {self.total}"
+        amount = (
+            f"{self.done / 1e9:.2f} of {self.total / 1e9:.2f} GB" if self.bytes_ else f"{self.done} of {self.total}"
+        )
         print(f"{self.title}: {amount}, about {left:.0f} s left", file=sys.stderr, flush=True)

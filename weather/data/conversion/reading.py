@@ -1,4 +1,4 @@
-"""Blocks of one variable out of the sources: each chunk on disk is read once for a block, none for what is not wanted."""
+"""Blocks of one variable out of the sources: a chunk on disk is read once, and none that is not wanted."""
 
 from __future__ import annotations
 

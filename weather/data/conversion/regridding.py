@@ -86,7 +86,7 @@ class Regridder:
         self.row_runs, self.column_runs = _runs(arrangement.rows), _runs(arrangement.columns)
         plain = all(runs == [(0, slice(0, size))] for runs, size in
                     ((self.row_runs, self.shape[0]), (self.column_runs, self.shape[1])))  # fmt: skip
-        self.keeps = not self.regrids and plain and len(arrangement.columns) == self.shape[1]
+        self.keeps = not self.regrids and plain and arrangement.source_grid == self.shape
         if self.regrids:
             rows, self.row_weights = _weights(arrangement.latitude, grid.latitude, around=False)
             columns, self.column_weights = _weights(arrangement.longitude, grid.longitude, around=True)

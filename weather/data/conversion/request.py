@@ -111,9 +111,7 @@ def parse_years(words: Sequence[str], option: str) -> tuple[int, ...]:
     return tuple(sorted(set(years)))
 
 
-def parse_split(
-    years: Mapping[str, Sequence[str]], starts: Mapping[str, str], shares: str
-) -> SplitRule:
+def parse_split(years: Mapping[str, Sequence[str]], starts: Mapping[str, str], shares: str) -> SplitRule:
     """How states are split.
 
     Args:
@@ -140,8 +138,11 @@ def parse_split(
             raise ConfigError(f"{min(both)} is in '{one}' and in '{other}'", where=f"{_option(one)} {_option(other)}",
                               rule="a year belongs to one split")  # fmt: skip
     if begins and (len(begins) < 2 or begins["valid"] >= begins["test"]):
-        raise ConfigError(" ".join(f"--{split}_from {day}" for split, day in begins.items()),
-                          where="--valid_from --test_from", rule="both are given, and validation is before the test")  # fmt: skip
+        raise ConfigError(
+            " ".join(f"--{split}_from {day}" for split, day in begins.items()),
+            where="--valid_from --test_from",
+            rule="both are given, and validation is before the test",
+        )
     return SplitRule(named, begins, _shares(shares))
 
 

@@ -40,8 +40,11 @@ def choose_static(holdings: Sequence[Holding], asked: Sequence[Asked]) -> Static
             h for h in holdings if h.name == asked_name(each.name)
         ]
         if not found:
-            raise ConfigError(f"no variable '{each.name}' in the sources", where="--static",
-                              fix=did_you_mean(each.name, {h.name for h in holdings} | {h.variable for h in holdings}))  # fmt: skip
+            raise ConfigError(
+                f"no variable '{each.name}' in the sources",
+                where="--static",
+                fix=did_you_mean(each.name, {h.name for h in holdings} | {h.variable for h in holdings}),
+            )
         # Without time before with, for an archive of states may repeat its mask in each.
         best = min(found, key=lambda holding: holding.times is not None)
         if best.levels is not None and best.levels.dim is not None:

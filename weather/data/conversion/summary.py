@@ -11,8 +11,8 @@ import numpy as np
 
 from weather import __version__
 from weather.data.conversion.blocks import Plan
-from weather.data.conversion.journal import PartResult
 from weather.data.conversion.joining import count_gaps
+from weather.data.conversion.journal import PartResult
 from weather.data.conversion.planning import SOURCE, Planned
 from weather.data.conversion.request import SPLITS
 from weather.data.conversion.time_stamps import describe_step
@@ -52,7 +52,9 @@ def _split_text(plan: Plan, split: str) -> str:
     times = np.concatenate([part.times for part in parts])
     step, gaps = count_gaps(times)
     years = f"{parts[0].year}" + (f"-{parts[-1].year}" if len(parts) > 1 else "")
-    text = f"{years}: {len(times)} states in {len(parts)} file(s), {times[0]} to {times[-1]}, step {describe_step(step)}"
+    text = (
+        f"{years}: {len(times)} states in {len(parts)} file(s), {times[0]} to {times[-1]}, step {describe_step(step)}"
+    )
     return "  " + text + (f", {gaps} missing (kept as gaps)" if gaps else "")
 
 

@@ -137,8 +137,8 @@ def _decode(values: np.ndarray, units: str, calendar: str, where: str) -> np.nda
         raise DataError("the time has missing entries", where=where, fix="repair the time coordinate")
     try:
         dates = np.atleast_1d(cftime.num2date(values, units, calendar, only_use_cftime_datetimes=True))
-        texts = [f"{d.year:04d}-{d.month:02d}-{d.day:02d}T{d.hour:02d}:{d.minute:02d}:{d.second:02d}.{d.microsecond:06d}"
-                 for d in dates.reshape(-1)]  # fmt: skip
+        # Years of less than four digits are no ISO dates in cftime.
+        texts = [f"{d.year:04d}-{d.strftime('%m-%dT%H:%M:%S')}.{d.microsecond:06d}" for d in dates.reshape(-1)]
         exact = np.array(texts, "datetime64[us]").reshape(values.shape)
     except (ValueError, OverflowError, TypeError) as error:
         raise DataError(f"units {units!r} make no dates ({error})", where=where,

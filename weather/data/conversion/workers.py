@@ -130,7 +130,9 @@ def _serve(connection: Connection, plan: Plan) -> None:
     try:
         while (number := connection.recv()) is not None:
             try:
-                result = write_part(plan, plan.parts[number], fields, lambda done: connection.send(("bytes", done)), stop)
+                result = write_part(
+                    plan, plan.parts[number], fields, lambda done: connection.send(("bytes", done)), stop
+                )
             except Exception as error:  # for the parent to raise
                 connection.send(("error", error))
             else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -19,8 +18,7 @@ from weather.data.moments import Moments
 from weather.data.reader import plane_offsets
 from weather.data.year_file import FIELDS, create_year_file, open_for_reading
 
-COMMIT_BYTES = 256 * 2**20  # at most so much, and
-COMMIT_SECONDS = 10.0  # so long, is done again after a kill
+COMMIT_BYTES = 64 * 2**20  # are put onto the disk at once; about twice as much is done again after a kill
 ORIGIN = np.datetime64("2000-01-01T00:00:00")
 
 Report = Callable[[int], None]  # bytes of the archive that are done
@@ -153,6 +151,7 @@ def _write_blocks(
         moments = Moments(values.shape[1])
         moments.update(values)
         channels = list(plan.groups[block.group].group.channels)
+        assert values.shape == (block.rows, len(channels), *plan.grid.shape), values.shape
         _write(descriptor, values, offsets[block.first : block.end, channels])
         return number, BlockResult(moments, filled)
 
@@ -182,33 +181,48 @@ def _write_blocks(
 
 
 class _Commit:
-    """Puts fields onto the disk now and then, and only then into the journal."""
+    """Puts fields onto the disk while others are made, and only then into the journal."""
 
     def __init__(self, descriptor: int, journal: Journal) -> None:
         self.descriptor = descriptor
         self.journal = journal
         self._pending: dict[int, BlockResult] = {}
         self._bytes = 0
-        self._latest = time.monotonic()
+        self._thread = ThreadPoolExecutor(1)
+        self._under_way: Future[None] | None = None
 
     def add(self, number: int, result: BlockResult, size: int) -> None:
         self._pending[number] = result
         self._bytes += size
-        if self._bytes >= COMMIT_BYTES or time.monotonic() - self._latest >= COMMIT_SECONDS:
-            self.close()
+        if self._bytes >= COMMIT_BYTES and (self._under_way is None or self._under_way.done()):
+            self._start()
+
+    def _start(self) -> None:
+        if self._under_way is not None:
+            self._under_way.result()
+        self._under_way = self._thread.submit(self._keep, self._pending)
+        self._pending, self._bytes = {}, 0
+
+    def _keep(self, results: dict[int, BlockResult]) -> None:
+        if results:
+            os.fdatasync(self.descriptor) if hasattr(os, "fdatasync") else os.fsync(self.descriptor)
+            self.journal.add(results)
 
     def close(self) -> None:
-        if self._pending:
-            os.fdatasync(self.descriptor) if hasattr(os, "fdatasync") else os.fsync(self.descriptor)
-            self.journal.add(self._pending)
-        self._pending, self._bytes, self._latest = {}, 0, time.monotonic()
+        """Keep what is left; returns when all of it is on the disk."""
+        try:
+            self._start()
+            assert self._under_way is not None
+            self._under_way.result()
+        finally:
+            self._thread.shutdown()
 
 
 def _write(descriptor: int, values: np.ndarray, offsets: np.ndarray) -> None:
     """Write fields [rows, channel, lat, lon] to the byte offsets [rows, channel] of their planes."""
     values = np.ascontiguousarray(values, "<f4")
     plane = values[0, 0].nbytes
-    flat, places = memoryview(values).cast("B"), offsets.reshape(-1)
+    flat, places = memoryview(values.data).cast("B"), offsets.reshape(-1)
     starts = [0, *(np.flatnonzero(np.diff(places) != plane) + 1).tolist(), len(places)]
     for begin, end in zip(starts[:-1], starts[1:], strict=True):
         piece, offset = flat[begin * plane : end * plane], int(places[begin])
