@@ -138,3 +138,10 @@ def test_memory_bounds_blocks_and_refuses_what_does_not_fit(tmp_path: Path) -> N
     outcome = run(wide, tmp_path / "out", "--split", "0.8,0.1,0.1", memory=500 * 2**20)
     assert json.loads((tmp_path / "out/provenance.json").read_text())["splits"]["train"]["states"] == 64
     assert outcome.complete
+    with pytest.raises(ConfigError, match=r"a\.nc.*MB are needed for \d+ state.*set --memory \d+MB") as said:
+        large = field(times(16), np.linspace(90, -90, 181), np.arange(360.0))
+        packed = {"t2m": {"chunksizes": (16, 181, 360), "zlib": True}}
+        run(write(tmp_path / "l/a.nc", {"t2m": large}, packed), tmp_path / "o", "--split", "0.8,0.1,0.1",
+            memory=434 * 2**20)  # fmt: skip
+    needed = int(str(said.value).split("--memory ")[1].split("MB")[0])
+    assert run(tmp_path / "l/a.nc", tmp_path / "o", "--split", "0.5,0.25,0.25", memory=needed * 2**20).complete

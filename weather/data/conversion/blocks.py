@@ -163,20 +163,20 @@ def _packed(planned: GroupPlan, places: Places, runs: list[Run], state: int, bud
     begin, cost = 0, 0
     for first, end in zip(atoms[:-1], atoms[1:], strict=True):
         number = int(places.holding[first])
-        per_row, once = costs[number]
+        per_row, alone, together = costs[number]
         span = int(places.position[end - 1] - places.position[first]) + 1
         raw = span * per_row + (end - first) * state
-        if raw + once > budget:
+        if raw + alone > budget:
             holding = planned.group.holdings[number]
-            needed = (raw + once) * THREADS + PROCESS_BYTES
+            needed = (raw + alone) * THREADS + PROCESS_BYTES
             raise ConfigError(
-                f"{(raw + once) / 2**20:.0f} MB are needed for {end - first} state(s) of one chunk, and a block may "
+                f"{(raw + alone) / 2**20:.0f} MB are needed for {end - first} state(s) of one chunk, and a block may "
                 f"take {budget / 2**20:.0f}",
                 where=holding.where,
                 rule=f"a chunk on disk, here {' x '.join(map(str, holding.chunks))}, is read once and as a whole",
                 fix=f"set --memory {-(-needed // 2**20)}MB for each worker, or take fewer levels",
             )
-        if begin < first and cost + raw > min(budget - once, USUAL_BLOCK):
+        if begin < first and cost + raw > min(budget - together, USUAL_BLOCK):
             packed.append((begin, first))
             begin, cost = first, 0
         cost += raw
@@ -195,17 +195,21 @@ def _atoms(planned: GroupPlan, places: Places) -> list[int]:
     return [0, *(np.flatnonzero((np.diff(key, axis=1) != 0).any(axis=0)) + 1).tolist(), len(number)]
 
 
-def _costs(planned: GroupPlan, number: int, state: int) -> tuple[int, int]:
-    """Bytes in memory of a block: for each state that is read, and once."""
+def _costs(planned: GroupPlan, number: int, state: int) -> tuple[int, int, int]:
+    """Bytes in memory of a block: for each state that is read; once, with one time of chunks; once, with several."""
     holding: Holding = planned.group.holdings[number]
     raw = raw_state_bytes(holding, planned.level_index[number])
     if holding.source.kind == "grib":
         raw *= 2  # messages are decoded as float64
     copies = 2 if EXPVER in holding.dims and EXPVER not in holding.fixed else 1
-    # A chunk is in memory compressed and decompressed; tiles hold some float64 copies.
-    once = 2 * chunk_bytes(holding) * (CHUNKS_AT_ONCE if holding.source.kind == "zarr" else 1)
-    tile = max(TILE, state, raw_state_bytes(holding, planned.level_index[number]))
-    return raw * copies, min(once, 2 * raw * holding.shape[0]) + 6 * tile
+    tile = 6 * max(TILE, state, raw_state_bytes(holding, planned.level_index[number]))  # some float64 copies
+    at_once = CHUNKS_AT_ONCE if holding.source.kind == "zarr" else 1
+    side_by_side = int(np.prod([-(-size // chunk) for dim, size, chunk in
+                                zip(holding.dims, holding.shape, holding.chunks, strict=True)
+                                if dim not in holding.time_dims]))  # fmt: skip
+    # A chunk is in memory compressed and decompressed.
+    alone, together = (2 * chunk_bytes(holding) * count for count in (min(at_once, side_by_side), at_once))
+    return raw * copies, alone + tile, together + tile
 
 
 def _within(runs: list[Run], begin: int, end: int) -> list[Run]:
