@@ -157,7 +157,7 @@ def _spectra(scores: Scores) -> Chapter:
         return Chapter(anchor, title, missing=why or "No spectra were computed (--no-spectra).")
     shown = [scores.channels[c] for c in headline_channels(scores.channels, spectrum_figure.MOST_CHANNELS)]
     caption = (
-        "Zonal power spectra, mean over initial times and latitudes, of the truth and of forecasts at rising leads, "
+        "Zonal power spectra, mean over initial times and area, of the truth and of forecasts at rising leads, "
         "and their ratio. Below 1 the model has lost waves of that length, as one does that is blurred; above 1 it has "
         "noise."
     )

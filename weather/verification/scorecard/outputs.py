@@ -110,7 +110,7 @@ def make_outputs(scores: Scores, origin: Origin, wanted: Wanted, example: Callab
         found = estimate(scores, done=done)
     tried.of("console", lambda: print_scorecard(found, origin, all_channels=wanted.all_channels))
     table, full, page = csv_file(wanted.scores), full_file(wanted.scores), page_file(wanted.scores)
-    tried.of("earlier outputs", lambda: _remove([table, full, page, *_earlier_figures(wanted)]))
+    tried.of("earlier outputs", lambda: _remove([table, full, page]))
     tried.of("table", lambda: write_table(found, table))
     tried.of("all numbers", lambda: write_everything(found, origin, full))
     files = [path for path in (wanted.scores, origin_file(wanted.scores), table, full) if path.is_file()]
@@ -123,7 +123,7 @@ def make_outputs(scores: Scores, origin: Origin, wanted: Wanted, example: Callab
 
 def _earlier_figures(wanted: Wanted) -> list[Path]:
     """Figures of an earlier verification of the split, which may have had other leads and channels."""
-    names = ("scorecard", "rmse_and_acc", "rmse_by_region", "spectra", "maps_*") if wanted.draw else ()
+    names = ("scorecard", "rmse_and_acc", "rmse_by_region", "spectra", "maps_*")
     return [path for name in names for path in wanted.figures.glob(f"{name}_{wanted.split}.png")]
 
 
@@ -147,6 +147,8 @@ def _figures(found: Estimates, wanted: Wanted, example: Callable[[], Example], t
                 tried.of(f"figure {plate.name}", functools.partial(write_bytes, path, content))
             done(number, len(plates))
     if drawn:
+        new = [_path(plate, wanted) for plate in plates if plate.name in drawn]
+        tried.of("earlier figures", lambda: _remove([path for path in _earlier_figures(wanted) if path not in new]))
         print(f"figures: {len(drawn)} in {wanted.figures}, maps at the first lead in {wanted.forecast}")
     lacking = "The figures could not be drawn: " + " ".join(tried.notes + tried.failures)
     return tuple(

@@ -30,8 +30,8 @@ DEFINITIONS = (
     ("Skill", "1 - RMSE of the model / RMSE of the baseline: 1 is perfect, 0 is as the baseline", "Wilks 2011, ch. 8"),
     ("Interval", "percentiles of a circular block bootstrap over initial times; differences to a baseline are paired",
      "Politis & Romano 1992; block length: Politis & White 2004, Patton et al. 2009"),
-    ("Spectrum", "squared Fourier coefficients along latitude circles, mean over latitudes and initial times",
-     "WeatherBench 2"),
+    ("Spectrum", "squared Fourier coefficients along latitude circles, area-weighted mean over latitudes, mean over "
+     "initial times; summed over wavenumbers, the zonal variance", "scipy.signal.periodogram, scaling 'spectrum'"),
     ("Persistence", "the last input state stays as it is", "WeatherBench 2"),
 )  # fmt: skip
 
