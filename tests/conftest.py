@@ -18,6 +18,7 @@ SIDE_BY_SIDE = (
     "diagnosis",
     "forecasting",
     "model",
+    "presentation",
     "runtime",
     "strategies",
     "study",

@@ -26,6 +26,7 @@ def run(*words: str, status: int = 0) -> str:
         "evaluate",
         "forecast",
         "synthesize",
+        "statistics",
         "checkpoint list",
         "checkpoint export",
         "bench step",

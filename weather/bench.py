@@ -1,5 +1,5 @@
 """Measure this machine and what the project makes of it: ``python -m weather.bench step``, and `loader`, `strategy`,
-`checkpoint`.
+`checkpoint`, `convert`.
 
 Rates are given beside what the same machine reaches by itself in the same run, because absolute numbers of a shared
 or throttled machine say little.
@@ -21,7 +21,7 @@ from weather.runtime.ranks import find_ranks
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     arguments = argparse.ArgumentParser(prog="python -m weather.bench", description=__doc__, allow_abbrev=False)
-    kinds = arguments.add_subparsers(dest="kind", required=True, metavar="step|loader|strategy|checkpoint")
+    kinds = arguments.add_subparsers(dest="kind", required=True, metavar="step|loader|strategy|checkpoint|convert")
     step = kinds.add_parser("step", help="training step beside the best matrix product")
     _add_model(step, "base")
     step.add_argument("--rounds", type=int, default=3, metavar="N", help="(default: %(default)s)")
@@ -45,7 +45,23 @@ def parser() -> argparse.ArgumentParser:
     loader.add_argument("--threads", type=int, default=2, metavar="N", help="reader threads (default: %(default)s)")
     loader.add_argument("--rounds", type=int, default=5, metavar="N", help="(default: %(default)s)")
     loader.add_argument("--folder", help="where the file is written (default: the system's temporary folder)")
-    return arguments
+    convert = kinds.add_parser("convert", help="conversion beside a plain copy of the same bytes, both onto the disk")
+    convert.add_argument(
+        "--source",
+        default="netcdf",
+        choices=("netcdf", "netcdf-compressed", "zarr", "zarr-compressed"),
+        help="(default: %(default)s)",
+    )
+    convert.add_argument("--states", type=int, default=200, help="states in the source (default: %(default)s)")
+    convert.add_argument(
+        "--levels", type=int, default=19, help="of one variable; another has none (default: %(default)s)"
+    )
+    convert.add_argument("--height", type=int, default=181, help="latitudes (default: %(default)s)")
+    convert.add_argument("--width", type=int, default=360, help="longitudes (default: %(default)s)")
+    convert.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: %(default)s)")
+    convert.add_argument("--rounds", type=int, default=3, metavar="N", help="(default: %(default)s)")
+    convert.add_argument("--folder", help="where files are written (default: the system's temporary folder)")
+    return arguments  # fmt: skip
 
 
 def _add_model(parser: argparse.ArgumentParser, config_name: str) -> None:
@@ -59,7 +75,8 @@ def main() -> int:
     ranks = find_ranks()
     if options.kind == "strategy" and ranks.launcher == "single":
         return start_ranks(options.ranks, main, collects_signals=False)
-    result = measure_loader_of(options) if options.kind == "loader" else measure_model_of(options)
+    files = {"loader": measure_loader_of, "convert": measure_conversion_of}
+    result = files.get(options.kind, measure_model_of)(options)
     if ranks.first:
         print(json.dumps(result, indent=1))
     return 0
@@ -93,6 +110,21 @@ def measure_loader_of(options: argparse.Namespace) -> dict[str, Any]:
         grid=(options.height, options.width),
         batch=options.batch,
         threads=options.threads,
+        rounds=options.rounds,
+        folder=options.folder,
+    )
+
+
+def measure_conversion_of(options: argparse.Namespace) -> dict[str, Any]:
+    """The benchmark of the converter."""
+    from weather.benchmarks.conversion import measure_conversion
+
+    return measure_conversion(
+        source=options.source,
+        states=options.states,
+        levels=options.levels,
+        grid=(options.height, options.width),
+        workers=options.workers,
         rounds=options.rounds,
         folder=options.folder,
     )

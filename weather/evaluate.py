@@ -39,6 +39,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAMES",
         help="what to verify beside the model; none for nothing (default: %(default)s)",
     )
+    add(
+        "--climatology",
+        default="auto",
+        choices=("auto", "window", "harmonic"),
+        help="by day of year and hour with a 61-day window, or fitted with few harmonics (default: the window where "
+        "the training years suffice)",
+    )
     add("--regions", metavar="NAMES", help="such as global,tropics (default: all that the grid reaches)")
     add("--init_every", metavar="HOURS", help="initial times at multiples of this since 00 UTC only, such as 12h")
     add("--most", type=int, metavar="N", help="at most so many initial times, evenly spread (default: all)")
@@ -50,8 +57,11 @@ def parser() -> argparse.ArgumentParser:
     add("--precision", metavar="P", help="auto, bf16, fp16 or fp32 (default: the run's)")
     add("--batch_size", type=int, default=4, metavar="N", help="forecasts at once (default: %(default)s)")
     add("--json", type=Path, metavar="FILE", help="scores (default: RUN/scores_SPLIT.json)")
-    add("--plot", type=Path, metavar="FILE", help="figure (default: RUN/plots/forecast_SPLIT.png)")
-    add("--no-plot", action="store_true", help="draw no figure (it needs matplotlib)")
+    add("--plot", type=Path, metavar="FILE", help="maps at the first lead (default: RUN/plots/forecast_SPLIT.png)")
+    add("--map_time", metavar="TIME", help="initial time of the maps, such as 2020-01-31T06 (default: the middle)")
+    add("--all_channels", action="store_true", help="print all channels and leads, not the headline only")
+    add("--no-plot", action="store_true", help="draw no figures (they need matplotlib)")
+    add("--no-html", action="store_true", help="write no page (it needs jinja2)")
     return arguments
 
 
@@ -59,11 +69,14 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     options = parser().parse_args()
     from weather.runtime.collectives import stop_process_group
-    from weather.training.evaluation import draw_example, evaluate
-    from weather.training.scorecard import print_scorecard, write_scores
+    from weather.training.evaluation import evaluate
+    from weather.training.scorecard import make_scorecard
     from weather.verification.leads import parse_leads
+    from weather.verification.scorecard.example import parse_time
+    from weather.verification.scorecard.outputs import Wanted
     from weather.verification.scores import parse_baselines
 
+    map_time = None if options.map_time is None else parse_time(options.map_time)
     evaluation = evaluate(
         options.run,
         checkpoint=options.checkpoint,
@@ -75,6 +88,7 @@ def main() -> int:
         leads=None if options.leads is None else parse_leads(options.leads),
         baselines=parse_baselines(options.baselines),
         regions=None if options.regions is None else options.regions.split(","),
+        climatology=options.climatology,
         spectra=not options.no_spectra,
         replicates=options.bootstrap,
         init_every=None if options.init_every is None else parse_leads(options.init_every)[0],
@@ -84,14 +98,16 @@ def main() -> int:
     stop_process_group()
     if not evaluation.first_rank:
         return 0
-    print_scorecard(evaluation)
-    scores = options.json or options.run / f"scores_{options.split}.json"
-    write_scores(evaluation, scores)
-    print(f"scores: {scores}")
-    if not options.no_plot:
-        figure = options.plot or options.run / "plots" / f"forecast_{options.split}.png"
-        draw_example(evaluation, figure)
-        print(f"figure: {figure}")
+    wanted = Wanted(
+        scores=options.json or options.run / f"scores_{options.split}.json",
+        figures=options.run / "plots",
+        forecast=options.plot or options.run / "plots" / f"forecast_{options.split}.png",
+        split=options.split,
+        draw=not options.no_plot,
+        page=not options.no_html,
+        all_channels=options.all_channels,
+    )
+    make_scorecard(evaluation, wanted, map_time)
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from weather.errors import command_line
+from weather.errors import ConfigError, command_line
 
 DESCRIPTION = """\
 Compute, merge or check the statistics of an archive.
@@ -46,7 +46,9 @@ def parser() -> argparse.ArgumentParser:
     add("--split", default="train", choices=("train", "valid", "test"),
         help="of another split than train they are shown, never written (default: %(default)s)")  # fmt: skip
     add("--leads", metavar="LEADS", help="of differences, in time steps (1,2,4) or in time (6h,12h,1d)")
-    add("--workers", type=int, metavar="N", help="files read at once (default: the usable cores, 8 at most)")
+    add("--workers", type=int, metavar="N",
+        help="files read at once, each with 512 MB of states or four of them (default: the usable cores, "
+        "8 at most)")  # fmt: skip
     what = arguments.add_mutually_exclusive_group()
     what.add_argument("--merge", nargs="+", type=Path, metavar="ARCHIVE",
                       help="add the statistics of these archives to those of the first; no state is read")  # fmt: skip
@@ -60,6 +62,13 @@ def parser() -> argparse.ArgumentParser:
 @command_line
 def main() -> int:
     options = parser().parse_args()
+    if (options.merge or options.check) and (options.leads or options.split != "train"):
+        raise ConfigError(
+            "--leads and --split say what is computed",
+            where="--merge" if options.merge else "--check",
+            rule="what is on disk of the training split is taken, at the leads that it has",
+            fix="compute first, without it",
+        )
     from weather.data.statistics_command import check_statistics, compute_statistics, merge_statistics
 
     if options.merge:

@@ -13,7 +13,8 @@ from tests.archives import WrittenArchive
 from weather.data import statistics_collection
 from weather.data.archive import open_split
 from weather.data.statistics import FOLDER, RECORD_FILE, read_difference_statistics, read_record, write_record
-from weather.data.statistics_collection import PARTS, collect, forget_parts
+from weather.data.statistics_collection import collect, forget_parts
+from weather.data.statistics_parts import PARTS
 from weather.errors import ConfigError, DataError
 
 MakeArchive = Callable[..., WrittenArchive]

@@ -18,6 +18,7 @@ from weather.data.archive import open_split
 from weather.data.statistics import FOLDER, MEANS_FILE, RECORD_FILE, read_record, read_statistics
 from weather.data.statistics_command import check_statistics, compute_statistics, lead_steps, merge_statistics
 from weather.errors import ConfigError, DataError
+from weather.statistics import main
 
 MakeArchive = Callable[..., WrittenArchive]
 CHANNELS = ("t2m", "u10", "z500")
@@ -42,11 +43,21 @@ def test_the_door(archive: WrittenArchive, tmp_path: Path) -> None:
                "--json", str(report)]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert "11 states in 2 files, year 2000, 4 x 8 points, without area weights" in done.stdout
+    assert "11 states in 2 file(s), year 2000, 4 x 8 points, without area weights" in done.stdout
     assert json.loads(report.read_text()) == json.loads((archive.folder / FOLDER / RECORD_FILE).read_text())
     assert set(contents(archive.folder)) == {"global_means.npy", "global_stds.npy", "statistics.json"}
     found = read_statistics(archive.folder, CHANNELS)
     np.testing.assert_allclose(found.stds, archive.states().astype(float).std((0, 2, 3)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("words", [("--check", "--leads", "1"), ("--merge", "B", "--split", "valid")])
+def test_an_option_that_would_do_nothing_is_refused(
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["weather.statistics", "A", *words])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 1 and "--leads and --split say what is computed" in capsys.readouterr().err
 
 
 def test_computing_again_keeps_the_leads_and_adds_to_them(archive: WrittenArchive) -> None:
@@ -59,7 +70,7 @@ def test_computing_again_keeps_the_leads_and_adds_to_them(archive: WrittenArchiv
 def test_another_split_is_shown_and_not_written(archive: WrittenArchive, capsys: pytest.CaptureFixture[str]) -> None:
     before = contents(archive.folder)
     compute(archive.folder, split="valid")
-    assert "3 states in 1 files" in capsys.readouterr().out and contents(archive.folder) == before
+    assert "3 states in 1 file(s)" in capsys.readouterr().out and contents(archive.folder) == before
 
 
 def test_check(archive: WrittenArchive, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -139,12 +150,14 @@ def test_an_archive_without_a_record_is_not_merged(make_archive: MakeArchive) ->
     assert f"python -m weather.statistics {two.folder}" in str(error.value)
 
 
+@pytest.mark.parametrize("recorded", [True, False])
 @pytest.mark.parametrize("fails_at", [0, 1, 2])
 def test_a_writer_that_is_killed_leaves_no_mixture(
-    archive: WrittenArchive, monkeypatch: pytest.MonkeyPatch, fails_at: int
+    archive: WrittenArchive, monkeypatch: pytest.MonkeyPatch, fails_at: int, recorded: bool
 ) -> None:
     """After each of the three renamings: the old statistics, or a refusal that has the command."""
-    compute(archive.folder)
+    if recorded:  # otherwise the archive has the arrays alone, as one made elsewhere
+        compute(archive.folder)
     old = read_statistics(archive.folder, CHANNELS)
     for number in range(2):
         with h5py.File(archive.path(number=number), "r+") as file:

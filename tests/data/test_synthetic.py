@@ -13,7 +13,7 @@ import pytest
 from weather import synthesize
 from weather.data import synthetic, synthetic_request
 from weather.data.quasigeostrophic import CHANNELS, RADIUS, ROTATION, Diagnosis, TwoLayerModel
-from weather.data.statistics import read_statistics
+from weather.data.statistics import read_record, read_statistics
 from weather.data.synthetic import create_test_data
 from weather.data.year_file import read_header
 from weather.errors import ConfigError, DataError
@@ -93,6 +93,9 @@ def test_statistics_are_those_of_the_training_years(archive: Path) -> None:
     # float32 of float64 results; the mean of v is zero, so its error is measured in standard deviations.
     np.testing.assert_allclose(statistics.stds, train.std((0, 2, 3)), rtol=1e-6)
     assert np.all(np.abs(statistics.means - train.mean((0, 2, 3))) < 1e-5 * statistics.stds)
+    record = read_record(archive)
+    assert record is not None and record.states == len(train)
+    np.testing.assert_array_equal(record.moments.maximum, train.max((0, 2, 3)))
 
 
 def test_same_seed_same_weather_bit_by_bit_other_seed_other_weather(tmp_path: Path) -> None:

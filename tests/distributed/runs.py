@@ -172,6 +172,7 @@ class Workplace:
             "--device",
             "cpu",
             "--no-plot",
+            "--no-html",
             "--json",
             scores,
             *options,

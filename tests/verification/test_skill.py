@@ -14,7 +14,6 @@ from weather.data.loader import Samples
 from weather.runtime.ranks import Ranks
 from weather.verification.climatology import fit_climatology
 from weather.verification.metrics import area_weights
-from weather.verification.plots import draw_maps
 from weather.verification.rollout import Forecast
 from weather.verification.scores import Scores
 from weather.verification.skill import verify
@@ -70,12 +69,3 @@ def test_climatology_has_no_anomaly_correlation(tmp_path: Path) -> None:
 
 def test_fewer_output_channels_are_scored(tmp_path: Path) -> None:
     assert list(score(tmp_path, lambda states, _: states[:, -1, :1], output_channels=1).as_dict()) == ["a"]
-
-
-def test_maps_are_drawn(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    fields = np.random.default_rng(0).standard_normal((2, 4, 8))
-    path = tmp_path / "plots" / "maps.png"
-    draw_maps(path, truth=fields, forecast=fields + 1, channels=("a", "b"), units=("K", ""), title="test",
-              latitude=np.linspace(80, -80, 4), longitude=np.arange(8) * 45.0)  # fmt: skip
-    assert path.read_bytes().startswith(b"\x89PNG")

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from weather.config.schema import DataSection
-from weather.data.grid import has_both_poles, latitude_edges, valid_factors
+from weather.data.grid import has_both_poles, row_area_weights, valid_factors
 from weather.data.year_file import Header
 from weather.errors import ConfigError
 
 EQUAL_STEPS = 0.01  # largest relative difference of the steps between longitudes that counts as none
-NO_OVERLAP = 1e-9  # share of a coarse cell below which a row only touches it
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +80,7 @@ def plan_coarsening(section: DataSection, header: Header) -> Coarsening | None:
     kept = (0,) if has_both_poles(latitude) else middle[:1] if section.coarsen_by == "stride" else middle
     coarse_latitude = _middles(latitude, kept, factor)
     if section.coarsen_by == "area_mean":
-        rows, weights = _area_weights(latitude, coarse_latitude)
+        rows, weights = row_area_weights(latitude, coarse_latitude)
     else:
         rows = np.stack([np.arange(len(coarse_latitude)) * factor + row for row in kept])
         weights = np.full(rows.shape, 1 / len(kept))
@@ -117,23 +116,3 @@ def _unbroken(longitude: np.ndarray) -> np.ndarray:
 
 def _middles(coordinate: np.ndarray, kept: tuple[int, ...], factor: int) -> np.ndarray:
     return np.mean([coordinate[point::factor] for point in kept], axis=0)
-
-
-def _area_weights(fine: np.ndarray, coarse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Fine rows [terms, coarse lat] under each coarse row and their shares [terms, coarse lat] of its area."""
-    # Ascending, so that the overlap of two cells is the smaller upper less the larger lower edge.
-    edges = np.sort(np.sin(np.deg2rad(latitude_edges(fine))))
-    coarse_edges = np.sort(np.sin(np.deg2rad(latitude_edges(coarse))))
-    upper = np.minimum(edges[None, 1:], coarse_edges[1:, None])
-    overlap = np.maximum(upper - np.maximum(edges[None, :-1], coarse_edges[:-1, None]), 0.0)
-    if fine[0] > fine[-1]:
-        overlap = overlap[::-1, ::-1]
-    share = overlap / overlap.sum(axis=1, keepdims=True)
-    share[share < NO_OVERLAP] = 0.0
-    share /= share.sum(axis=1, keepdims=True)
-    first, terms = np.argmax(share > 0, axis=1), int((share > 0).sum(axis=1).max())
-    # A row short of terms repeats one of its own with weight 0: another's might not be finite.
-    last = first + (share > 0).sum(axis=1) - 1
-    rows = first + np.arange(terms)[:, None]
-    weights = np.where(rows <= last, np.take_along_axis(share, np.minimum(rows, last).T, axis=1).T, 0.0)
-    return np.minimum(rows, last), weights

@@ -1,10 +1,11 @@
-"""Cells of a grid: where they end, and how many latitudes a whole factor leaves."""
+"""Cells of a grid: where they end, what they share with those of another grid, and which whole factors coarsen it."""
 
 from __future__ import annotations
 
 import numpy as np
 
 POLE_TOLERANCE = 1e-3  # degrees between a row and the pole that it stands on
+NO_OVERLAP = 1e-9  # share of a coarse cell below which a fine one only touches it
 
 
 def latitude_edges(latitude: np.ndarray) -> np.ndarray:
@@ -38,3 +39,54 @@ def valid_factors(latitude: np.ndarray, longitude: np.ndarray) -> list[int]:
     """
     rows = len(latitude) - has_both_poles(latitude)
     return [f for f in range(1, max(1, rows // 2) + 1) if rows % f == 0 and len(longitude) % f == 0]
+
+
+def row_area_weights(fine: np.ndarray, coarse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which rows lie under each row of a coarser grid that runs the same way, and their shares of its area.
+
+    First-order conservative remapping (Jones 1999, eq. 7) along meridians, where area goes with the sine of latitude.
+
+    Returns:
+        Rows [terms, coarse lat], and weights [terms, coarse lat] float64 with sum 1 over the terms.
+    """
+    edges, coarse_edges = (np.sort(np.sin(np.deg2rad(latitude_edges(rows)))) for rows in (fine, coarse))
+    overlap = _overlap(edges, coarse_edges)
+    return _terms(overlap[::-1, ::-1] if fine[0] > fine[-1] else overlap)
+
+
+def column_area_weights(fine: np.ndarray, coarse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same along a circle of latitude, for ascending longitudes that go around the globe.
+
+    Returns:
+        Columns [terms, coarse lon], and weights [terms, coarse lon] float64 with sum 1 over the terms.
+    """
+    edges, coarse_edges = _longitude_edges(fine), _longitude_edges(coarse)
+    # Three turns of the fine circle hold every coarse cell in one piece.
+    turns = np.concatenate([edges[:-1] - 360.0, edges[:-1], edges + 360.0])
+    columns, weights = _terms(_overlap(turns, coarse_edges))
+    return columns % len(fine), weights
+
+
+def _longitude_edges(longitude: np.ndarray) -> np.ndarray:
+    """Edges [lon + 1] midway between ascending longitudes that go around the globe."""
+    around = np.concatenate([[longitude[-1] - 360.0], longitude, [longitude[0] + 360.0]])
+    return (around[1:] + around[:-1]) / 2
+
+
+def _overlap(edges: np.ndarray, coarse_edges: np.ndarray) -> np.ndarray:
+    """[coarse, fine] length that cells with ascending edges have in common."""
+    upper = np.minimum(edges[None, 1:], coarse_edges[1:, None])
+    return np.maximum(upper - np.maximum(edges[None, :-1], coarse_edges[:-1, None]), 0.0)
+
+
+def _terms(overlap: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fine cells [terms, coarse] of each coarse one, which lie side by side, and their shares [terms, coarse]."""
+    share = overlap / overlap.sum(axis=1, keepdims=True)
+    share[share < NO_OVERLAP] = 0.0
+    share /= share.sum(axis=1, keepdims=True)
+    first, terms = np.argmax(share > 0, axis=1), int((share > 0).sum(axis=1).max())
+    # A coarse cell short of terms repeats one of its own with weight 0: another's might not be finite.
+    last = first + (share > 0).sum(axis=1) - 1
+    cells = first + np.arange(terms)[:, None]
+    weights = np.where(cells <= last, np.take_along_axis(share, np.minimum(cells, last).T, axis=1).T, 0.0)
+    return np.minimum(cells, last), weights

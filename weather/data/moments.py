@@ -47,15 +47,13 @@ class Moments:
         """Take in `fields` [time, channel, lat, lon]. A value that is not finite makes its channel's moments NaN.
 
         Deviations are taken in float64 from a pivot near the mean, so that one reading of the block gives both sums
-        and the spread survives an offset that is far larger (Chan et al. 1983, section 3, shifted data). The pivot is
-        a float32: the deviation of a float32 value from it is exact, and that of a constant is 0.
+        and the spread survives an offset that is far larger (Chan et al. 1983, section 3, shifted data).
         """
         if not fields.size:
             return
         planes = fields.reshape(*fields.shape[:2], -1)
         with np.errstate(invalid="ignore", over="ignore"):
-            first = self.mean if self.count else planes[0].mean(axis=1, dtype=np.float64)
-            pivot = first.astype(np.float32).astype(np.float64)
+            pivot = self.mean if self.count else planes[0].mean(axis=1, dtype=np.float64)
             self.merge(_shifted_sums(planes, pivot))
 
     def merge(self, other: Moments) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import multiprocessing
-import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from dataclasses import dataclass
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +17,15 @@ from weather.data.archive import Split, open_split
 from weather.data.moments import Moments
 from weather.data.order import sample_starts
 from weather.data.reader import StateReader
-from weather.data.statistics import FOLDER, replace_file
-from weather.data.statistics_record import (
-    CountedFile,
-    Grid,
-    StatisticsRecord,
-    moments_from_json,
-    moments_to_json,
-)
+from weather.data.statistics import FOLDER
+from weather.data.statistics_parts import PARTS, FileMoments, Parts
+from weather.data.statistics_record import CountedFile, Grid, StatisticsRecord
 from weather.errors import ConfigError, DataError
 
-PARTS = "parts"  # folder below stats/ of the files that are done, until all are
 HELD_BYTES = 2**29  # of earlier states that a worker keeps for differences; those further back are read again
 SAYS_EVERY = 0.5  # seconds between two reports of the progress of workers
 
 Progress = Callable[[int, int], None]  # states read, states to read
-
-
-@dataclass(frozen=True)
-class FileMoments:
-    """Of the states of one file, and by lead of the differences that end in it."""
-
-    states: Moments
-    differences: dict[int, Moments]
 
 
 def collect(
@@ -76,7 +60,7 @@ def collect(
                 where=Path(data_dir) / split,
                 fix="leave this lead out",
             )
-    parts = _Parts(Path(data_dir), opened, tuple(leads)) if keeps_parts else None
+    parts = Parts(Path(data_dir), opened, tuple(leads)) if keeps_parts else None
     known = {} if parts is None else parts.read()
     todo = [number for number in range(len(opened.headers)) if number not in known]
     report = _Report(opened, known, progress)
@@ -212,16 +196,20 @@ class _Report:
 
 
 _counter: Any = None  # of this worker process: how many states all of them have read
+_stop: Any = None  # set where the others are to end, too
 
 
-def _begin_worker(counter: Any) -> None:
-    global _counter
-    _counter = counter
+def _begin_worker(counter: Any, stop: Any) -> None:
+    global _counter, _stop
+    _counter, _stop = counter, stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent says when to end
 
 
 def _advance_worker() -> None:
     with _counter.get_lock():
         _counter.value += 1
+    if _stop.is_set():
+        raise InterruptedError("another file failed, or the command was interrupted")
 
 
 def _work(split: Split, number: int, leads: tuple[int, ...]) -> tuple[int, FileMoments]:
@@ -238,9 +226,9 @@ def _files(
         return
     # Not forked: an HDF5 library that has open files does not survive that.
     context = multiprocessing.get_context("spawn")
-    counter = context.Value("q", 0)
+    counter, stop = context.Value("q", 0), context.Event()
     before = report.done
-    with ProcessPoolExecutor(workers, context, _begin_worker, (counter,)) as pool:
+    with ProcessPoolExecutor(workers, context, _begin_worker, (counter, stop)) as pool:
         waiting = {pool.submit(_work, split, number, leads) for number in todo}
         try:
             while waiting:
@@ -248,43 +236,12 @@ def _files(
                 report.reach(before + counter.value)
                 for each in finished:
                     yield each.result()
-        except BaseException:
+        except BrokenProcessPool as error:
+            raise DataError(
+                "a process that read a file was killed",
+                where=split.headers[0].path.parent,
+                fix="if memory ran out, ask for fewer: --workers 1; files that are done are not read again",
+            ) from error
+        finally:
+            stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
-            raise
-
-
-class _Parts:
-    """What is known of single files, kept on disk while others are still read.
-
-    A part counts only for the very same files and leads: differences reach into the file before, and a gap anywhere
-    changes which states are pairs.
-    """
-
-    def __init__(self, data_dir: Path, split: Split, leads: tuple[int, ...]) -> None:
-        self.folder = data_dir / FOLDER / PARTS
-        files = [(header.path.name, os.stat(header.path)) for header in split.headers]
-        plan = [split.name, leads, [(name, found.st_size, found.st_mtime_ns) for name, found in files]]
-        self.plan = hashlib.sha256(json.dumps(plan).encode()).hexdigest()[:16]
-        self.paths = [self.folder / f"{split.name}_{name}.json" for name, _ in files]
-
-    def read(self) -> dict[int, FileMoments]:
-        found = {}
-        for number, path in enumerate(self.paths):
-            try:
-                part = json.loads(path.read_text())
-                if part["plan"] == self.plan:
-                    differences = {int(lead): moments_from_json(each) for lead, each in part["differences"].items()}
-                    found[number] = FileMoments(moments_from_json(part["states"]), differences)
-            except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
-                continue  # missing, or damaged: the file is read again
-        return found
-
-    def write(self, number: int, found: FileMoments) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        part = {
-            "plan": self.plan,
-            "states": moments_to_json(found.states),
-            "differences": {str(lead): moments_to_json(each) for lead, each in found.differences.items()},
-        }
-        text = json.dumps(part, indent=1) + "\n"
-        replace_file(self.paths[number], lambda file: file.write(text.encode()))

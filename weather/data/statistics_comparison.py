@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -87,5 +87,13 @@ def _deviations(
 
 def deviations_to_json(deviations: tuple[Deviation, ...]) -> list[dict[str, Any]]:
     """One dict for each channel and lead."""
-    return [{**asdict(each), "mean_off": float(each.mean_off), "std_off": float(each.std_off), "agrees": bool(each.agrees)}
-            for each in deviations]  # fmt: skip
+    return [
+        {
+            "channel": each.channel,
+            "lead": each.lead,
+            "mean_off": float(each.mean_off),
+            "std_off": float(each.std_off),
+            "agrees": bool(each.agrees),
+        }
+        for each in deviations
+    ]

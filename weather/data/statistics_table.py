@@ -25,7 +25,7 @@ def print_record(record: StatisticsRecord, title: str) -> None:
     console = Console()
     console.print(table)
     if record.differences:
-        changes = Table(title="standard deviation of x(t + lead) - x(t)")
+        changes = Table(title="std of x(t + lead) - x(t)")
         changes.add_column("channel")
         for lead in record.differences:
             changes.add_column(f"{lead * record.step_hours:g} h", justify="right", no_wrap=True)
@@ -34,7 +34,7 @@ def print_record(record: StatisticsRecord, title: str) -> None:
         console.print(changes)
     years = f", {'year' if len(record.years) == 1 else 'years'} {_ranges(record.years)}" if record.years else ""
     points = f"{record.grid.latitudes} x {record.grid.longitudes} points"
-    print(f"{record.states} states in {len(record.files)} files{years}, {points}, without area weights")
+    print(f"{record.states} states in {len(record.files)} file(s){years}, {points}, without area weights")
 
 
 def print_deviations(deviations: Sequence[Deviation], step_hours: float) -> None:

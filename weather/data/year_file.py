@@ -245,18 +245,33 @@ def create_year_file(
     compression: str | None = None,
     dtype: str = "float32",
     attributes: dict[str, str] | None = None,
+    space_first: bool = False,
 ) -> Iterator[h5py.Dataset]:
     """Create a year file and hand over its empty ``fields`` dataset to be filled, in any pieces.
 
     The layout is contiguous unless `chunks` are given: that is what reads fastest. The file has its
     name only once the block has ended well; a killed writer leaves a ``.partial`` behind, no half archive.
+
+    Args:
+        space_first: all fields have their place in the file before the first is written, so that they can be written
+            past the HDF5 library, to the offsets that `reader.plane_offsets` tells.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     shape = (states, len(channels), len(latitude), len(longitude))
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    if space_first:
+        properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     with h5py.File(partial, "w") as file:
         fields = file.create_dataset(
-            FIELDS, shape, dtype, chunks=chunks, compression=compression, shuffle=bool(compression) or None
+            FIELDS,
+            shape,
+            dtype,
+            chunks=chunks,
+            compression=compression,
+            shuffle=bool(compression) or None,
+            dcpl=properties,
         )
         file["channel"] = np.array(list(channels), dtype=h5py.string_dtype())
         if channel_units is not None:

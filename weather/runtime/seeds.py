@@ -21,16 +21,13 @@ def derive_seed(seed: int, *purpose: int | str) -> int:
 
 def seed_weights(seed: int) -> None:
     """Before building the model: the same initial weights on every rank, at every world size."""
-    _seed(derive_seed(seed, "weights"))
+    import torch  # not above: the order of samples needs seeds, and tools that read archives need no torch
+
+    torch.manual_seed(derive_seed(seed, "weights"))
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:
     """Before a training step: its dropout, apart for each rank."""
-    _seed(derive_seed(seed, "step", step, rank))
-
-
-def _seed(seed: int) -> None:
-    # Imported here: what only reads an archive starts without torch, in a fifth of the time.
     import torch
 
-    torch.manual_seed(seed)
+    torch.manual_seed(derive_seed(seed, "step", step, rank))

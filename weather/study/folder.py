@@ -17,9 +17,9 @@ from pydantic import TypeAdapter, ValidationError
 from weather.config.files import load_config
 from weather.config.wrapper import ConfigWrapper
 from weather.errors import ConfigError, DataError
+from weather.presentation.writing import write_whole
 from weather.runtime.run_folder import METRICS_FILE
 from weather.study.planned import ImpossibleRun, PlannedRun, Role, RunCost, StudyPlan
-from weather.study.writing import write_whole
 
 EXPERIMENTS = Path("experiments")
 PLAN_FILE = "plan.json"

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from weather.data.archive import Archive, open_archive
 from weather.data.extra_inputs import STATIC_INPUTS, static_digests
-from weather.data.loader import Normalizer, Samples
-from weather.data.reader import StateReader
+from weather.data.loader import Samples
 from weather.data.static_fields import FILE as STATIC_FILE
 from weather.data.statistics import Statistics
 from weather.errors import ConfigError, DataError
@@ -27,10 +25,9 @@ from weather.training.preparation import DIFFERENCES, resolve_model
 from weather.training.restore import Forecaster, choose_checkpoint, restore, verified
 from weather.verification.climatology import Climatology, fit_climatology
 from weather.verification.leads import ModelStep, choose_initial_times, initial_samples
-from weather.verification.plots import draw_maps
 from weather.verification.progress import verification_bar
 from weather.verification.scores import BASELINES, REPLICATES, Scores
-from weather.verification.skill import state_times, verify
+from weather.verification.skill import verify
 
 Climatologies = dict[tuple[object, ...], Climatology]
 
@@ -67,6 +64,7 @@ def evaluate(
     baselines: Sequence[str] = BASELINES,
     regions: Sequence[str] | None = None,
     spectra: bool = True,
+    climatology: str = "auto",
     replicates: int = REPLICATES,
     init_every: float | None = None,
     most: int | None = None,
@@ -78,6 +76,7 @@ def evaluate(
     Args:
         leads: hours, multiples of the model's own lead; None: that one.
         baselines, regions, spectra, replicates: see `verify`.
+        climatology: see `fit_climatology`.
         init_every, most: which initial times, see `choose_initial_times`.
         step: hours that one forecast covers, of a model with random leads; None: `data.dt`.
         climatologies: of runs that were evaluated before, to be shared where archive and channels are the same.
@@ -115,9 +114,11 @@ def evaluate(
     steps = model.steps(leads or [model.hours])
     samples = choose_initial_times(initial_samples(archive.splits[split], model, steps[-1]), init_every, most)
     known = {} if climatologies is None else climatologies
-    of_what = (archive.data_dir.absolute(), archive.channel_indices[:channels], archive.grid)
+    of_what = (archive.data_dir.absolute(), archive.channel_indices[:channels], archive.grid, climatology)
     if of_what not in known:
-        known[of_what] = fit_climatology(archive, ranks=ranks, channels=channels)
+        known[of_what] = fit_climatology(
+            archive, climatology, ranks=ranks, channels=channels, report=print if ranks.first else lambda line: None
+        )
     with verification_bar(ranks) as progress:
         scores = verify(
             forecaster,
@@ -168,32 +169,3 @@ def as_trained(archive: Archive, checkpoint: Checkpoint) -> Archive:
     differences = checkpoint.samples.get(DIFFERENCES, {})
     by_lead = {int(lead): np.array(values, np.float32) for lead, values in differences.items()}
     return dataclasses.replace(archive, statistics=Statistics(means, stds, by_lead))
-
-
-def draw_example(evaluation: Evaluation, path: Path) -> None:
-    """Truth, forecast and error of the sample in the middle of the split at the model's own lead, as a PNG."""
-    archive, samples, device = evaluation.archive, evaluation.samples, evaluation.forecaster.device.torch_device
-    position = len(samples) // 2
-    states = samples.states(position)
-    fields = np.empty((len(states), len(archive.channels), *archive.grid), np.float32)
-    reader = StateReader(samples.split, archive.channel_indices)
-    reader.read(states, fields)
-    reader.close()
-    normalizer = Normalizer(archive.statistics, device)
-    inputs = normalizer.normalize(torch.from_numpy(fields[None, :-1]).to(device))
-    forecast = (
-        normalizer.restore(evaluation.forecaster(inputs, samples.input_times(np.array([position]))))[0].cpu().numpy()
-    )
-    times = state_times(samples, states[-1:])
-    valid = f", valid {times[0]}" if times is not None else ""
-    scores, own_lead = evaluation.scores, samples.split.step_hours * samples.dt
-    draw_maps(
-        path,
-        truth=fields[-1, : forecast.shape[0]],
-        forecast=forecast,
-        channels=scores.channels,
-        units=scores.units,
-        latitude=archive.latitude,
-        longitude=archive.longitude,
-        title=f"{evaluation.name}: {own_lead:g} h forecast{valid}",
-    )

@@ -1,76 +1,66 @@
-"""The scores of an evaluated run: a table on the console for each lead, and JSON beside what it was made from."""
+"""From an evaluated run to its scorecard: what the scores are of, and a forecast of the run to look at."""
 
 from __future__ import annotations
 
-import json
+import shlex
+import sys
 from pathlib import Path
-from typing import Any
 
+import numpy as np
+
+from weather.runtime.run_folder import git_commit
 from weather.training.evaluation import Evaluation
-from weather.verification.leads import describe_lead
-from weather.verification.scores import BASELINES, MODEL, Scores
+from weather.verification.scorecard import files
+from weather.verification.scorecard.example import Example, forecast_example, position_at
+from weather.verification.scorecard.headline import headline_channels, spread_leads
+from weather.verification.scorecard.maps import MOST_ROWS
+from weather.verification.scorecard.origin import Origin
+from weather.verification.scorecard.outputs import Wanted, make_outputs
 
 
-def origin_file(scores: Path) -> Path:
-    """Where it stands what scores were made from: ``scores_test.json`` has ``scores_test.origin.json``."""
-    return scores.with_suffix(".origin.json")
+def make_scorecard(evaluation: Evaluation, wanted: Wanted, map_time: np.datetime64 | None) -> None:
+    """Print and write the scorecard of an evaluated run.
+
+    Args:
+        map_time: that maps begin at, or the initial time nearest to it; None: the middle one.
+
+    Raises:
+        DataError: an output failed; all others were made.
+    """
+    make_outputs(evaluation.scores, origin_of(evaluation), wanted, lambda: _example(evaluation, map_time))
 
 
 def write_scores(evaluation: Evaluation, path: Path) -> None:
-    """Write ``{channel: {lead hours: {model | persistence | climatology: {rmse, mae, bias, acc}}}}``, and origin."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    origin_file(path).unlink(missing_ok=True)  # an interruption leaves scores without origin, not with another's
-    path.write_text(json.dumps(evaluation.scores.as_dict(), indent=1, allow_nan=False), encoding="utf-8")
-    origin_file(path).write_text(json.dumps(_origin(evaluation), indent=1), encoding="utf-8")
+    """Write the scores over the globe, and what they are of."""
+    files.write_scores(evaluation.scores, origin_of(evaluation), path)
 
 
-def _origin(evaluation: Evaluation) -> dict[str, Any]:
-    """Of what the scores are: checkpoint, archive, initial times, units; what became of the forecasts by lead."""
-    scores, checkpoint = evaluation.scores, evaluation.forecaster.checkpoint
-    return {
-        "run": evaluation.name,
-        "checkpoint": checkpoint.path.name,
-        "step": checkpoint.progress.step,
-        "archive": str(evaluation.archive.data_dir),
-        "split": evaluation.samples.split.name,
-        "model_lead_hours": evaluation.samples.split.step_hours * evaluation.samples.dt,
-        "samples": scores.samples,
-        "blown_up": {f"{h:g}": int(n) for h, n in zip(scores.lead_hours, scores.blown_up, strict=True)},
-        "units": dict(zip(scores.channels, scores.units, strict=True)),
-        "climatology": evaluation.climatology.describe(),
-    }
+def origin_of(evaluation: Evaluation) -> Origin:
+    """Checkpoint, archive, initial times, and what a reader has to know besides."""
+    checkpoint, split = evaluation.forecaster.checkpoint, evaluation.samples.split
+    fallback = evaluation.forecaster.model.attention_fallback
+    return Origin(
+        run=evaluation.name,
+        checkpoint=checkpoint.path.name,
+        step=checkpoint.progress.step,
+        archive=str(evaluation.archive.data_dir),
+        split=split.name,
+        model_lead_hours=split.step_hours * evaluation.samples.dt,
+        command=shlex.join(sys.argv),
+        commit=git_commit(),
+        warnings=(fallback,) if fallback else (),
+    )
 
 
-def print_scorecard(evaluation: Evaluation) -> None:
-    """RMSE of model and baselines, the ratio of model to persistence, and the model's ACC, a table for each lead."""
-    step = evaluation.forecaster.checkpoint.progress.step
+def _example(evaluation: Evaluation, map_time: np.datetime64 | None) -> Example:
     scores = evaluation.scores
-    for lead in range(len(scores.lead_hours)):
-        _print_lead(f"{evaluation.name}, step {step}", scores, lead)
-    if len(scores.lead_hours) > 1:
-        longest = describe_lead(scores.lead_hours[-1])
-        print(f"initial times: the {scores.samples} that have truth {longest} later, the same for all leads")
-    print(f"climatology: {scores.climatology}")
-    for remark in scores.remarks:
-        print(remark)
-    if evaluation.forecaster.model.attention_fallback:
-        print(f"warning: {evaluation.forecaster.model.attention_fallback}")
-
-
-def _print_lead(name: str, scores: Scores, lead: int) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    hours, baselines = scores.lead_hours[lead], [name for name in BASELINES if name in scores.sources]
-    table = Table(title=f"{name}: RMSE at {hours:g} h, {scores.samples} forecasts")
-    for column in ("channel", "unit", *scores.sources, *(f"/ {name}" for name in baselines), "ACC"):
-        table.add_column(column, justify="left" if column in ("channel", "unit") else "right")
-    rmse = {source: scores.rmse(source)[0, lead] for source in scores.sources}
-    acc = scores.acc()[0, lead]
-    for index, channel in enumerate(scores.channels):
-        values = [f"{rmse[source][index]:.4g}" for source in scores.sources]
-        ratios = [f"{rmse[MODEL][index] / rmse[b][index]:.3f}" if rmse[b][index] > 0 else "-" for b in baselines]
-        table.add_row(channel, scores.units[index], *values, *ratios, f"{acc[index]:.3f}")
-    Console().print(table)
-    if scores.blown_up[lead]:
-        print(f"warning: {scores.blown_up[lead]} of {scores.samples} forecasts at {hours:g} h are not finite")
+    return forecast_example(
+        evaluation.forecaster,
+        evaluation.archive,
+        evaluation.samples,
+        lead_hours=[scores.lead_hours[lead] for lead in spread_leads(len(scores.lead_hours), MOST_ROWS)],
+        channels=headline_channels(scores.channels, MOST_ROWS),
+        position=position_at(evaluation.samples, map_time),
+        device=evaluation.forecaster.device.torch_device,
+        output_channels=len(scores.channels),
+    )

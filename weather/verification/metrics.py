@@ -84,8 +84,8 @@ class ForecastScores:
         """
         self.truth, self.climatology = truth, climatology
         self.observed = truth - climatology
-        mean, self.observed_square = self._means(self.observed, self.observed.square())
-        return _deviation(mean, self.observed_square)
+        self.observed_mean, self.observed_square = self._means(self.observed, self.observed.square())
+        return _deviation(self.observed_mean, self.observed_square)
 
     def __call__(self, forecast: torch.Tensor) -> torch.Tensor:
         """Scores [measure, region, batch, channel] of forecasts [batch, channel, lat, lon], in the order of `MEASURES`.
@@ -94,8 +94,6 @@ class ForecastScores:
         - correlation of the anomalies of forecast and truth, uncentred: no mean of the anomalies is taken off
           (WeatherBench 2, metrics.ACC);
         - activity: standard deviation over the region of the anomaly of the forecast.
-
-        A forecast that is the climatology has no anomaly: its correlation is 0 by convention.
         """
         error = forecast - self.truth
         anomaly = forecast - self.climatology
@@ -107,6 +105,12 @@ class ForecastScores:
         # What overflows is no correlation of 0.
         correlation = torch.where(torch.isfinite(norm), correlation, torch.nan)
         return torch.stack([squared, absolute, plain, correlation, _deviation(mean, square)])
+
+    def of_climatology(self) -> torch.Tensor:
+        """Scores of the climatology as a forecast, as above: it has no anomaly, and by convention correlation 0."""
+        (absolute,) = self._means(self.observed.abs())
+        none = torch.zeros_like(absolute)
+        return torch.stack([self.observed_square, absolute, -self.observed_mean, none, none])
 
     def _means(self, *fields: torch.Tensor) -> torch.Tensor:
         """[field, region, batch, channel]."""

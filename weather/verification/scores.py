@@ -11,7 +11,7 @@ import numpy as np
 
 from weather.errors import ConfigError, did_you_mean
 from weather.runtime.seeds import derive_seed
-from weather.verification.bootstrap import FEWEST, block_length, resampling
+from weather.verification.bootstrap import FEWEST, block_length, quantile_levels, resampling
 
 MODEL, PERSISTENCE, CLIMATOLOGY = "model", "persistence", "climatology"
 BASELINES = (PERSISTENCE, CLIMATOLOGY)
@@ -115,7 +115,7 @@ class Scores:
         return self._over_times(name, source)
 
     def interval(self, name: str, source: str = MODEL, *, coverage: float = COVERAGE) -> Interval:
-        """Score with its interval over initial times, by percentiles of a circular block bootstrap.
+        """Score with its interval over initial times, by expanded percentiles of a circular block bootstrap.
 
         The same blocks are drawn for all sources, regions and channels of a lead; see `blocks`. There is no interval
         with fewer than ten initial times, nor where a value is not finite.
@@ -199,15 +199,15 @@ class Scores:
             estimate = estimate - score(theirs.mean(axis=1))
         low, high = np.full_like(estimate, np.nan), np.full_like(estimate, np.nan)
         if self.replicates and self.samples >= FEWEST:
-            quantiles = [(1 - coverage) / 2, (1 + coverage) / 2]
             for lead, length in enumerate(self.blocks()):
+                levels = quantile_levels(coverage, self.samples, length)
                 seed = derive_seed(0, "bootstrap", length)
                 drawn = resampling(self.samples, length, self.replicates, seed) / self.samples
                 for region in range(len(self.regions)):
                     resampled = score(_product(drawn, ours[region, :, lead]))
                     if theirs is not None:
                         resampled = resampled - score(_product(drawn, theirs[region, :, lead]))
-                    low[region, lead], high[region, lead] = np.quantile(resampled, quantiles, axis=0)
+                    low[region, lead], high[region, lead] = np.quantile(resampled, levels, axis=0)
         return Interval(estimate, low, high)
 
 

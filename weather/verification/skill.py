@@ -131,14 +131,30 @@ class _Tables:
     def add(self, batch: ForecastStates, usual: torch.Tensor) -> None:
         lead = self.steps.index(batch.steps)
         usual = usual[:, : batch.truth.shape[1]]
-        fields = {MODEL: batch.forecast, PERSISTENCE: batch.initial, CLIMATOLOGY: usual}
         activity = self.single.observe(batch.truth, usual)
-        scores = torch.stack([self.single(fields[source]) for source in self.sources])
-        flat = torch.cat([scores.flatten(0, 1), activity[None]])  # [sources x measures + 1, region, batch, channel]
+        of_source = {
+            MODEL: lambda: self.single(batch.forecast),
+            PERSISTENCE: lambda: self.single(batch.initial),
+            CLIMATOLOGY: self.single.of_climatology,
+        }
+        scores = [of_source[source]() for source in self.sources]
+        flat = torch.cat([*scores, activity[None]])  # [sources x measures + 1, region, batch, channel]
         if self.spectra is not None:
-            for number, field in enumerate([*(fields[source] for source in self.sources), batch.truth]):
-                self.spectra.update(lead * (len(self.sources) + 1) + number, field)
+            self._add_spectra(
+                lead, {MODEL: batch.forecast, PERSISTENCE: batch.initial, CLIMATOLOGY: usual}, batch.truth
+            )
         self._send(lead, batch.positions, flat)
+
+    def _add_spectra(self, lead: int, fields: dict[str, torch.Tensor], truth: torch.Tensor) -> None:
+        assert self.spectra is not None
+        slots = len(self.sources) + 1
+        for number, source in enumerate(self.sources):
+            if source == PERSISTENCE:  # the same states at all leads
+                if lead == 0:
+                    self.spectra.update([each * slots + number for each in range(len(self.steps))], fields[source])
+            else:
+                self.spectra.update([lead * slots + number], fields[source])
+        self.spectra.update([lead * slots + slots - 1], truth)
 
     def _send(self, lead: int, positions: np.ndarray, values: torch.Tensor) -> None:
         """Start the copy to the host, and take in those that were started before."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -43,8 +45,10 @@ class SpectrumSums:
         self.weights = torch.from_numpy(weights / weights.sum()).to(device, torch.float32)[:, None]
         self.sums = torch.zeros(slots, channels, len(waves), dtype=self.dtype, device=device)
 
-    def update(self, slot: int, fields: torch.Tensor) -> None:
-        """Add fields [batch, channel, lat, lon] to a slot."""
+    def update(self, slots: Sequence[int], fields: torch.Tensor) -> None:
+        """Add fields [batch, channel, lat, lon] to some slots."""
         transformed = torch.view_as_real(torch.fft.rfft(fields, dim=-1)[..., 1:])
         power = transformed.square().sum(dim=-1) * self.weights
-        self.sums[slot] += power.sum(dim=(0, 2), dtype=self.dtype) * self.scale
+        total = power.sum(dim=(0, 2), dtype=self.dtype) * self.scale
+        for slot in slots:
+            self.sums[slot] += total

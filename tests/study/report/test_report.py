@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.study.report.browser import open_page
+from tests.browser import open_page
 from tests.study.report.made_up import (
     BUDGETS,
     FLOPS_PER_PRODUCT,
@@ -25,18 +25,19 @@ from tests.study.report.made_up import (
     write_table,
 )
 from weather.errors import DataError
+from weather.presentation.style import png
 from weather.study.folder import StudyFolder
 from weather.study.report.material import read_material
 from weather.study.report.predictions import COLUMNS, prediction_part
 from weather.study.report.report import Report, write_report
 from weather.study.report.skill import skill_part
-from weather.study.report.style import png
 from weather.study.results.registration import content_hash
 from weather.study.results.skill import SkillRow, write_skill
 from weather.study.results.table import read_table
 
 ROOT = Path(__file__).parents[3]
 DRAWS = 20
+TEMPLATES = ("presentation/page.html.jinja", "study/report/report.html.jinja")
 Study = tuple[StudyFolder, Report, str]
 
 
@@ -272,11 +273,11 @@ def test_the_command_says_where_the_page_is(tmp_path: Path) -> None:
     assert all(Path(path).exists() for path in told["files"])
 
 
-def test_the_template_is_part_of_the_package(tmp_path: Path) -> None:
+def test_the_templates_are_part_of_the_package(tmp_path: Path) -> None:
     build = "import setuptools; setuptools.setup()"
     arguments = ["-q", "build_py", "--build-lib", str(tmp_path), "--force"]
     done = subprocess.run(
         [sys.executable, "-c", build, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "weather/study/report/report.html.jinja").exists()
+    assert all((tmp_path / "weather" / name).exists() for name in TEMPLATES)

@@ -39,7 +39,7 @@ def write_json(record: Any, destination: str | Path | None) -> None:
     Raises:
         DataError: the file cannot be written.
     """
-    from weather.study.writing import plain, write_whole
+    from weather.presentation.writing import plain, write_whole
 
     if destination is None:
         return

@@ -46,13 +46,13 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         WeatherError: no calibration is described, or its optima lie at the edge of the rates that were tried.
     """
+    from weather.presentation.writing import write_whole
     from weather.study.design.calibration import calibration_name, calibration_record, plan_calibration, rate_curves
     from weather.study.design.plan_text import plan_csv, plan_lines
     from weather.study.design.rates import LEARNING_RATE_FILE
     from weather.study.design.study_file import read_description
     from weather.study.fits.learning_rate import fit_learning_rates
     from weather.study.folder import EXPERIMENTS, StudyFolder
-    from weather.study.writing import write_whole
 
     description, experiments = read_description(options.study), options.experiments or EXPERIMENTS
     folder = StudyFolder(experiments / calibration_name(description.name))

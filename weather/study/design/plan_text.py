@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+from weather.presentation.writing import csv_text
 from weather.runtime.logs import duration
 from weather.study.design.totals import totals
 from weather.study.planned import PlannedRun, StudyPlan
-from weather.study.writing import csv_text
 
 NO_RATE = (
     "not known; --probe measures some steps of each size here, --flops_per_second R takes a device's rate as given"

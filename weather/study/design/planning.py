@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from weather.errors import ConfigError
+from weather.presentation.writing import write_whole
 from weather.study.design.description import StudyDescription
 from weather.study.design.next_run import with_next_runs
 from weather.study.design.plan import plan_study
@@ -12,7 +13,6 @@ from weather.study.design.plan_text import plan_csv
 from weather.study.design.probe import read_probe, with_probe
 from weather.study.folder import PLAN_FILE, StudyFolder
 from weather.study.planned import StudyPlan
-from weather.study.writing import write_whole
 
 PLAN_TABLE = "plan.csv"
 

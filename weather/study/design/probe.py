@@ -18,13 +18,13 @@ import torch
 
 from weather.config.wrapper import ConfigWrapper
 from weather.errors import DataError
+from weather.presentation.writing import write_whole
 from weather.runtime.device import Device, choose_device
 from weather.runtime.ranks import Ranks
 from weather.strategies import find_strategy
 from weather.strategies.single import SingleProcess
 from weather.study.design.costing import planned_ranks, prepare_run
 from weather.study.planned import PlannedRun, StudyPlan
-from weather.study.writing import write_whole
 from weather.training.assembly import assemble
 from weather.training.passes import accumulate_gradients
 from weather.training.profiling import Profile

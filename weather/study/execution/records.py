@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from weather.presentation.writing import write_whole
 from weather.runtime.run_folder import LOCK_FILE, METRICS_FILE
 from weather.study.folder import StudyFolder
-from weather.study.writing import write_whole
 from weather.training.checkpoint import FINAL_NAME, MARKER
 
 TAIL_BYTES = 256 * 1024  # of a metrics.jsonl: some hundred steps, or evaluations of some hundred channels

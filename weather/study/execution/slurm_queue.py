@@ -13,10 +13,10 @@ from pathlib import Path
 import yaml
 
 from weather.errors import LaunchError
+from weather.presentation.writing import write_whole
 from weather.study.execution.contract import Held
 from weather.study.folder import StudyFolder
 from weather.study.planned import PlannedRun
-from weather.study.writing import write_whole
 
 BRANCHES = "branches"
 #: A job in one of these states will not train again; SLURM shows it for a moment.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from weather.presentation.numbers import count, number, power, share
+from weather.presentation.parts import Column, Drawing, Part, Sheet
+from weather.presentation.style import COLOURS, MARKERS, graded, new_figure, plain_ticks, styled
 from weather.study.planned import StudyPlan
 from weather.study.report.material import Material, Row
-from weather.study.report.numbers import count, number, power, share
-from weather.study.report.parts import Column, Drawing, Part, Sheet
-from weather.study.report.style import COLOURS, MARKERS, graded, new_figure, plain_ticks, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from weather.presentation.numbers import count, number, share
+from weather.presentation.parts import Column, Drawing, Part, Sheet
+from weather.presentation.style import COLOURS, MARKERS, QUIET, new_figure, plain_ticks, styled
 from weather.study.design.variation import BASE
 from weather.study.fits.efficiency import Efficiency, scaling_efficiency
 from weather.study.report.material import Material
-from weather.study.report.numbers import count, number, share
-from weather.study.report.parts import Column, Drawing, Part, Sheet
-from weather.study.report.style import COLOURS, MARKERS, QUIET, new_figure, plain_ticks, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

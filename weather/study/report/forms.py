@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from weather.presentation.numbers import number, raised, share
+from weather.presentation.parts import Column, Drawing, Part, Sheet
+from weather.presentation.style import COLOURS, MARKERS, new_figure, plain_ticks, styled
 from weather.study.report.analysis import Analysis
-from weather.study.report.numbers import number, raised, share
-from weather.study.report.parts import Column, Drawing, Part, Sheet
-from weather.study.report.style import COLOURS, MARKERS, new_figure, plain_ticks, styled
 from weather.study.results.text import METHODS
 
 if TYPE_CHECKING:

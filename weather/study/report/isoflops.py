@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from weather.presentation.numbers import count, power, significant
+from weather.presentation.parts import Column, Drawing, Part, Sheet
+from weather.presentation.style import MARKERS, QUIET, graded, new_figure, plain_ticks, styled
 from weather.study.fits.isoflop import IsoFlopCurve
 from weather.study.report.analysis import Analysis
-from weather.study.report.numbers import count, power, significant
-from weather.study.report.parts import Column, Drawing, Part, Sheet
-from weather.study.report.style import MARKERS, QUIET, graded, new_figure, plain_ticks, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

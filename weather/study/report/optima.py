@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from weather.presentation.numbers import between, count, number, power, significant
+from weather.presentation.parts import Column, Drawing, Part, Sheet
+from weather.presentation.style import COLOURS, QUIET, new_figure, plain_ticks, styled
 from weather.study.report.analysis import METHOD, Analysis
-from weather.study.report.numbers import between, count, number, power, significant
-from weather.study.report.parts import Column, Drawing, Part, Sheet
-from weather.study.report.style import COLOURS, QUIET, new_figure, plain_ticks, styled
 from weather.study.results.text import METHODS
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from weather.errors import DataError
+from weather.presentation.numbers import between, count, power, share, significant
+from weather.presentation.parts import Column, Part, Sheet
 from weather.study.fits.intervals import Interval
 from weather.study.report.material import Material
-from weather.study.report.numbers import between, count, power, share, significant
-from weather.study.report.parts import Column, Part, Sheet
 from weather.study.results.prediction import predictions_folder
 from weather.study.results.registration import read_registered
 

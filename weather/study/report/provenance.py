@@ -6,9 +6,9 @@ import datetime
 import importlib.metadata
 import platform
 
+from weather.presentation.parts import Column, Part, Sheet
 from weather.runtime.run_folder import git_commit
 from weather.study.report.material import Material
-from weather.study.report.parts import Column, Part, Sheet
 
 PACKAGES = ("weather", "numpy", "scipy", "matplotlib", "jinja2")
 

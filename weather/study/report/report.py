@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from weather.errors import DataError
+from weather.presentation.numbers import number, power
+from weather.presentation.page import Heading, render
+from weather.presentation.parts import Part
+from weather.presentation.style import png
 from weather.study.folder import StudyFolder
 from weather.study.report import forms, isoflops, loss_law, optima, residuals
 from weather.study.report.analysis import Analysis, analyse
@@ -19,19 +23,16 @@ from weather.study.report.cost import cost_part, generalisation_part, node_hours
 from weather.study.report.efficiency import efficiency_part
 from weather.study.report.factors import factor_parts
 from weather.study.report.material import Material, read_material
-from weather.study.report.numbers import number, power
-from weather.study.report.page import Heading, render
-from weather.study.report.parts import Part
 from weather.study.report.predictions import prediction_part
 from weather.study.report.provenance import provenance_part
 from weather.study.report.run_tables import failure_part, run_part
 from weather.study.report.skill import skill_part
-from weather.study.report.style import png
 from weather.study.report.summary import summarise
 from weather.study.report.training_curves import curve_part
 from weather.study.results.table import FINISHED, read_table
 
 PAGE_FILE = "report.html"
+TEMPLATE = "report.html.jinja"
 LAW_PARTS = (
     (isoflops.ANCHOR, isoflops.TITLE, isoflops.isoflop_part),
     (loss_law.ANCHOR, loss_law.TITLE, loss_law.law_part),
@@ -98,7 +99,8 @@ def write_report(
         f"{made:%d %B %Y, %H:%M} UTC, {material.folder.path}",
         tuple(_headline(material, analysis)),
     )
-    page = render(heading, summarise(material, analysis, refused), parts)
+    summary = summarise(material, analysis, refused)
+    page = render("weather.study.report", TEMPLATE, heading, parts, summary=summary)
     report = _written(out, page, parts)
     done(4, STEPS)
     return report

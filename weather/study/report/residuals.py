@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from weather.presentation.parts import Drawing, Part
+from weather.presentation.style import MARKERS, graded, new_figure, plain_ticks, styled
 from weather.study.report.analysis import METHOD, Analysis
-from weather.study.report.parts import Drawing, Part
-from weather.study.report.style import MARKERS, graded, new_figure, plain_ticks, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from weather.presentation.numbers import count, duration, number, power, share, significant, size
+from weather.presentation.parts import Column, Part, Sheet
 from weather.study.report.material import Material, Row
-from weather.study.report.numbers import count, duration, number, power, share, significant, size
-from weather.study.report.parts import Column, Part, Sheet
 
 #: (column of runs.csv, title, text of its numbers)
 COLUMNS = (

@@ -6,12 +6,12 @@ import math
 from typing import TYPE_CHECKING
 
 from weather.errors import WeatherError
+from weather.presentation.numbers import number
+from weather.presentation.parts import Column, Drawing, Part, Sheet
+from weather.presentation.style import QUIET, graded, new_figure, styled
 from weather.study.fits.channels import fit_channels
 from weather.study.report.channel_maps import MAPS, draw_channel_maps
 from weather.study.report.material import Material
-from weather.study.report.numbers import number
-from weather.study.report.parts import Column, Drawing, Part, Sheet
-from weather.study.report.style import QUIET, graded, new_figure, styled
 from weather.study.results.channel_text import channel_lines
 from weather.study.results.skill import SKILL_FILE, channel_errors, read_skill
 from weather.study.results.table import Table

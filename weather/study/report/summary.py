@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from weather.presentation.numbers import between, count, number, power, raised, share
 from weather.study.fits.intervals import Interval
 from weather.study.report.analysis import METHOD, Analysis
 from weather.study.report.loss_law import SYMBOLS
 from weather.study.report.material import Material
-from weather.study.report.numbers import between, count, number, power, raised, share
 from weather.study.results.text import METHODS
 
 VAGUE = 3.0  # an interval whose ends differ by more says little of a coefficient

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from weather.presentation.numbers import count, power
+from weather.presentation.parts import Drawing, Part
+from weather.presentation.style import QUIET, graded, new_figure, plain_ticks, styled
 from weather.study.planned import PlannedRun
 from weather.study.report.material import Material
-from weather.study.report.numbers import count, power
-from weather.study.report.parts import Drawing, Part
-from weather.study.report.style import QUIET, graded, new_figure, plain_ticks, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

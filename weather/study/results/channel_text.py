@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+from weather.presentation.writing import plain
 from weather.study.fits.channels import ChannelFit, ChannelScaling
 from weather.study.fits.intervals import Interval
-from weather.study.writing import plain
 
 COLUMNS = (
     *("channel", "lead", "runs", "g in L ~ C^g", "alpha", "beta", "a in N_opt ~ C^a", "about law"),

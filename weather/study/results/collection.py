@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from weather.errors import ConfigError, DataError
+from weather.presentation.writing import csv_text, write_whole
 from weather.runtime.run_folder import METRICS_FILE
 from weather.study.execution.state import observe
 from weather.study.folder import PLAN_FILE, StudyFolder
 from weather.study.results.row import Row, lone_row, planned_row
-from weather.study.writing import csv_text, write_whole
 
 RUNS_FILE = "runs.csv"
 COLUMNS = (

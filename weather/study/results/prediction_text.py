@@ -6,13 +6,13 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+from weather.presentation.writing import plain
 from weather.runtime.logs import duration
 from weather.study.fits.intervals import Interval
 from weather.study.results.prediction import Prediction
 from weather.study.results.scoring import Score
 from weather.study.results.table import Table
 from weather.study.results.text import table_lines
-from weather.study.writing import plain
 
 
 def prediction_lines(table: Table, prediction: Prediction) -> Iterator[str]:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from weather.errors import ConfigError, DataError
+from weather.presentation.writing import plain
 from weather.runtime.run_folder import git_commit
 from weather.study.folder import StudyFolder
 from weather.study.results.prediction import METHOD, Prediction
 from weather.study.results.table import Table
-from weather.study.writing import plain
 
 SAME_BUDGET = 0.05  # runs whose FLOPs differ by less are of the budget that a prediction is about
 

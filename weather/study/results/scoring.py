@@ -11,12 +11,12 @@ from statistics import NormalDist
 from typing import Any
 
 from weather.errors import DataError
+from weather.presentation.writing import write_whole
 from weather.study.folder import StudyFolder
 from weather.study.results.collection import collect_study
 from weather.study.results.prediction import predictions_folder
 from weather.study.results.registration import SAME_BUDGET, read_registered
 from weather.study.results.row import Row
-from weather.study.writing import write_whole
 
 SCORE_SUFFIX = ".score.json"
 SAME = 1e-6  # N, D and C of the run are whole numbers, and those registered are theirs

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from weather.errors import DataError
+from weather.presentation.writing import csv_text, write_whole
 from weather.study.fits.channels import ChannelErrors
 from weather.study.results.table import Table
-from weather.study.writing import csv_text, write_whole
-from weather.training.scorecard import origin_file
+from weather.verification.scorecard.files import origin_file
 
 SKILL_FILE = "skill.csv"
 

@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+from weather.presentation.writing import plain
 from weather.study.fits.comparison import Comparison
 from weather.study.fits.fit import LawFit, RepeatedLawFit, StudyFit
 from weather.study.fits.intervals import Interval
 from weather.study.fits.isoflop import IsoFlopFit
 from weather.study.results.table import Table
-from weather.study.writing import plain
 
 METHODS = {"huber": "Huber loss of ln L", "projection": "least squares in L, variable projection"}
 MOST_NAMES = 5

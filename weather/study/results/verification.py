@@ -18,7 +18,8 @@ from weather.study.planned import PlannedRun
 from weather.study.results.skill import SKILL_FILE, SkillRow, read_scores, scores_file, write_skill
 from weather.training.evaluation import Climatologies, evaluate
 from weather.training.restore import choose_checkpoint
-from weather.training.scorecard import origin_file, write_scores
+from weather.training.scorecard import write_scores
+from weather.verification.scorecard.files import origin_file
 
 SPLITS = ("train", "valid", "test")
 

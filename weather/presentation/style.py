@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 from weather.errors import ConfigError
-from weather.study.report.numbers import count, power
+from weather.presentation.numbers import count, power
 
 #: Okabe & Ito 2008, "Color Universal Design", without the yellow, which white paper swallows.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -55,7 +55,7 @@ def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
             import matplotlib
         except ImportError as error:
             raise ConfigError(
-                "the report needs matplotlib", rule="it is of the extra 'study'", fix="pip install 'weather[study]'"
+                "the figures need matplotlib", rule="it is of the extra 'plot'", fix="pip install 'weather[plot]'"
             ) from error
         with matplotlib.rc_context(SETTINGS):
             return draw(*arguments, **options)

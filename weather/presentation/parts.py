@@ -1,4 +1,4 @@
-"""What a report is made of: parts with figures and tables, each of which is written as a file too."""
+"""What a page is made of: parts with figures and tables, each of which is written as a file too."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from weather.study.writing import csv_text
+from weather.presentation.writing import csv_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,7 +64,8 @@ class Drawing:
         name: of its files, without ending.
         caption: what to see in it.
         alternative: the same for who cannot see it.
-        names, rows: of the CSV file; names hold the units.
+        names, rows: of the CSV file; names hold the units; no rows: there is no file.
+        drawn: the figure as PNG, for the page to show instead of drawing it again.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Drawing:
     alternative: str
     names: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
+    drawn: bytes | None = None
 
     def csv(self) -> str:
         """The file's text."""
@@ -81,7 +83,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Part:
-    """A chapter of the report.
+    """A chapter of a page.
 
     Attributes:
         anchor: its name in links.

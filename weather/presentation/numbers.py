@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import math
-
-from weather.study.fits.intervals import Interval
+from typing import Protocol
 
 SUPERSCRIPTS = str.maketrans("-0123456789.", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹·")
 VANISHED = 1e-9  # what lies below is the floor of an interval that was formed in logarithms
 PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 MINUS, THIN = "\N{MINUS SIGN}", "\N{NARROW NO-BREAK SPACE}"
+
+
+class Bounds(Protocol):
+    """What has a lower and an upper bound, such as an interval."""
+
+    @property
+    def low(self) -> float: ...
+
+    @property
+    def high(self) -> float: ...
 
 
 def number(value: float, digits: int = 4) -> str:
@@ -71,7 +80,7 @@ def duration(seconds: float) -> str:
     return f"{hours}{THIN}h {minutes:02d}{THIN}min" if hours < 100 else f"{count(hours)}{THIN}h"
 
 
-def between(interval: Interval, digits: int = 3) -> str:
+def between(interval: Bounds, digits: int = 3) -> str:
     """The bounds."""
     low = 0.0 if 0 < interval.low < VANISHED else interval.low
     return f"{number(low, digits)} to {number(interval.high, digits)}"

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from weather.presentation import numbers
 from weather.study.fits.intervals import Interval
-from weather.study.report import numbers
 
 THIN = numbers.THIN
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
+from typing import Any
 
 from weather.errors import ConfigError
-from weather.study.report.parts import Drawing, Part, Sheet
-from weather.study.report.style import embedded
-from weather.study.report.summary import Summary
+from weather.presentation.parts import Drawing, Part, Sheet
+from weather.presentation.style import embedded
 
-TEMPLATE = "report.html.jinja"
+BASE = "weather.presentation"  # the package that holds page.html.jinja, which every template extends
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Heading:
     """What stands above the page.
 
     Attributes:
-        figures: (value, what it is), the study in a few numbers.
+        figures: (value, what it is), the whole in a few numbers.
     """
 
     title: str
@@ -26,32 +26,36 @@ class Heading:
     figures: tuple[tuple[str, str], ...]
 
 
-def render(heading: Heading, summary: Summary, parts: list[Part]) -> str:
+def render(package: str, template: str, heading: Heading, parts: list[Part], **values: Any) -> str:
     """The HTML text; every value is escaped.
+
+    Args:
+        package, template: where the template lies that extends ``page.html.jinja``, and its name.
+        values: what that template shows besides.
 
     Raises:
         ConfigError: jinja2 is not installed.
     """
     try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
+        from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
     except ImportError as error:
         raise ConfigError(
-            "the report needs jinja2", rule="it is part of the extra 'study'", fix="pip install 'weather[study]'"
+            "the page needs jinja2", rule="it is of the extras 'plot' and 'study'", fix="pip install 'weather[plot]'"
         ) from error
     environment = Environment(
-        loader=PackageLoader("weather.study.report", "."),
+        loader=ChoiceLoader([PackageLoader(package, "."), PackageLoader(BASE, ".")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {"image": _image, "csv_link": _csv_link}
-    return environment.get_template(TEMPLATE).render(heading=heading, summary=summary, parts=parts)
+    return environment.get_template(template).render(heading=heading, parts=parts, **values)
 
 
 def _image(drawing: Drawing) -> str:
     """A data URI."""
-    kind, content = embedded(drawing.figure)
+    kind, content = ("image/png", drawing.drawn) if drawing.drawn else embedded(drawing.figure)
     return _data_uri(kind, content)
 
 

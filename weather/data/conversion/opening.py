@@ -1,0 +1,91 @@
+"""Sources opened through xarray: lazily, without dask, values as they are on disk."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weather.data.conversion.completeness import check_grib, check_netcdf3
+from weather.data.conversion.sources import SourceFile
+from weather.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import xarray
+
+#: Packed integers, fill values and times are decoded here, so that blocks are as small as they are on disk.
+RAW: dict[str, Any] = {"mask_and_scale": False, "decode_times": False, "decode_coords": False, "cache": False}
+NEEDS = {
+    "netcdf3": ("netCDF4", "netCDF4"),
+    "netcdf4": ("netCDF4", "netCDF4"),
+    "zarr": ("zarr", "zarr"),
+    "grib": ("cfgrib", "'cfgrib' eccodes"),
+}
+CHUNKS_AT_ONCE = 4  # of a Zarr store, read and decompressed side by side: each of them is in memory
+
+
+def import_reader(kind: str) -> None:
+    """Import what reads files of this kind.
+
+    Raises:
+        ConfigError: names the package and how to install it.
+    """
+    for module, package in (("xarray", "xarray"), NEEDS[kind]):
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # cfgrib raises RuntimeError where the eccodes library is missing
+            raise ConfigError(
+                f"the package {module} cannot be imported ({str(error).splitlines()[0]})",
+                where=f"reading {kind}",
+                fix=f"pip install {package}",
+            ) from error
+
+
+def open_source(source: SourceFile, index_folder: Path | None = None) -> list[xarray.Dataset]:
+    """The datasets of one file; a GRIB file may hold several hypercubes.
+
+    Args:
+        source: what to open.
+        index_folder: where cfgrib keeps its index of a GRIB file; None: nowhere, the file is scanned each time.
+
+    Raises:
+        ConfigError: a package is missing.
+        DataError: the file is damaged.
+    """
+    import_reader(source.kind)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of metadata that is not consolidated, and of names in units
+            return _open(source, index_folder)
+    except DataError:
+        raise
+    except Exception as error:  # each library has its own idea of what a damaged file raises
+        raise DataError(
+            f"the file cannot be read as {source.kind} ({type(error).__name__}: {' '.join(str(error).split())[:300]})",
+            where=source.path,
+            fix="it may be truncated or corrupt: fetch it again, or leave it out",
+        ) from error
+
+
+def _open(source: SourceFile, index_folder: Path | None) -> list[xarray.Dataset]:
+    import xarray
+
+    if source.kind == "grib":
+        import cfgrib
+
+        check_grib(Path(source.path))
+        logging.getLogger("cfgrib").setLevel(logging.ERROR)
+        index = "" if index_folder is None else str(index_folder / (Path(source.path).name + ".{short_hash}.idx"))
+        return list(cfgrib.open_datasets(source.path, backend_kwargs={"indexpath": index, "errors": "raise"},
+                                         cache=False))  # fmt: skip
+    if source.kind == "zarr":
+        import zarr
+
+        zarr.config.set({"async.concurrency": CHUNKS_AT_ONCE})
+        return [xarray.open_dataset(source.path, engine="zarr", chunks=None, **RAW)]
+    if source.kind == "netcdf3":
+        check_netcdf3(Path(source.path))
+    # Reads uncompressed fields three times as fast as h5netcdf, and releases the interpreter lock meanwhile.
+    return [xarray.open_dataset(source.path, engine="netcdf4", **RAW)]

@@ -1,0 +1,106 @@
+"""Which files a conversion reads: globs and folders are resolved, formats are told by the first bytes."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from weather.errors import DataError
+
+ZARR_MARKS = ("zarr.json", ".zgroup", ".zmetadata", ".zattrs")
+SUFFIXES = (".nc", ".nc3", ".nc4", ".cdf", ".netcdf", ".h5", ".hdf5", ".grib", ".grib1", ".grib2", ".grb", ".grb2",
+            ".gb", ".gb2", ".zarr")  # fmt: skip
+FORMATS = "NetCDF 3 and 4, Zarr 2 and 3 and GRIB 1 and 2 are read"
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file, or a Zarr store, as it was found.
+
+    Attributes:
+        kind: netcdf3 | netcdf4 | grib | zarr.
+        size: bytes; of a Zarr store those of its metadata.
+        modified: nanoseconds since 1970; of a Zarr store of its metadata.
+    """
+
+    path: str
+    kind: str
+    size: int
+    modified: int
+
+    def record(self) -> dict[str, str | int]:
+        """What the provenance says of it."""
+        return asdict(self)
+
+
+def find_sources(words: Sequence[str]) -> list[SourceFile]:
+    """The files that paths, globs and folders name, each once, by path.
+
+    Raises:
+        DataError: nothing is there, or a file is empty or of no known format.
+    """
+    paths: dict[str, None] = {}
+    for word in words:
+        for path in _resolve(word):
+            paths[str(path.absolute())] = None
+    return [identify(Path(path)) for path in sorted(paths, key=_natural)]
+
+
+def _natural(path: str) -> list[tuple[int, int | str]]:
+    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", path)]
+
+
+def _resolve(word: str) -> list[Path]:
+    path = Path(word).expanduser()
+    found = [path] if path.exists() else [Path(name) for name in glob.glob(str(path), recursive=True)]
+    if not found:
+        raise DataError("nothing is there", where=word, rule="a source is a file, a folder, a Zarr store or a glob",
+                        fix="check the path; quote a glob, or let the shell expand it")  # fmt: skip
+    files: list[Path] = []
+    for item in found:
+        if item.is_dir() and not _is_zarr(item):
+            inside = [entry for entry in item.iterdir() if entry.suffix.lower() in SUFFIXES or _is_zarr(entry)]
+            if not inside:
+                raise DataError("no file of a known format in this folder", where=item,
+                                rule=f"{FORMATS}, by their suffixes {' '.join(SUFFIXES)}",
+                                fix="name the files themselves, or their folder")  # fmt: skip
+            files += inside
+        else:
+            files.append(item)
+    return files
+
+
+def _is_zarr(path: Path) -> bool:
+    return path.is_dir() and (path.suffix == ".zarr" or any((path / mark).exists() for mark in ZARR_MARKS))
+
+
+def identify(path: Path) -> SourceFile:
+    """Format, size and time of a file.
+
+    Raises:
+        DataError: it is empty or of no known format.
+    """
+    if path.is_dir():
+        marks = [path / mark for mark in ZARR_MARKS if (path / mark).exists()]
+        if not marks:
+            raise DataError("no Zarr store: it has no metadata", where=path, rule=f"one of {', '.join(ZARR_MARKS)}")
+        return SourceFile(str(path), "zarr", sum(mark.stat().st_size for mark in marks),
+                          max(mark.stat().st_mtime_ns for mark in marks))  # fmt: skip
+    status = path.stat()
+    with open(path, "rb") as file:
+        head = file.read(8)
+    if not head:
+        raise DataError("the file is empty", where=path, fix="fetch it again, or leave it out")
+    if head[:3] == b"CDF" and head[3:4] in (b"\x01", b"\x02", b"\x05"):
+        kind = "netcdf3"
+    elif head == b"\x89HDF\r\n\x1a\n":
+        kind = "netcdf4"
+    elif head[:4] == b"GRIB":
+        kind = "grib"
+    else:
+        raise DataError(f"neither NetCDF nor GRIB (it begins with {head[:4]!r})", where=path, rule=FORMATS,
+                        fix="fetch it again (an error page of a download?), or leave it out")  # fmt: skip
+    return SourceFile(str(path), kind, status.st_size, status.st_mtime_ns)

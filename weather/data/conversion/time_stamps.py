@@ -1,0 +1,152 @@
+"""When the states of a variable are valid: calendars, units, and forecasts by initial time and step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from weather.errors import DataError
+
+if TYPE_CHECKING:
+    import xarray
+
+#: Calendars without days that the real one lacks; a day that they lack is a gap.
+REAL_DAYS = ("standard", "gregorian", "proleptic_gregorian", "noleap", "365_day")
+SECOND = np.timedelta64(1, "s")
+NAMES = ("valid_time", "time", "timestep", "time_index", "t", "date")
+
+
+def stamps_of(
+    dataset: xarray.Dataset, dims: tuple[str, ...], where: str, assumed_units: str | None = None
+) -> tuple[np.ndarray, tuple[str, ...]] | None:
+    """Valid times of a variable with these dimensions.
+
+    Args:
+        assumed_units: such as ``hours since 1940-01-01``, for a time coordinate without units.
+
+    Returns:
+        datetime64[s] of any shape, and the names of its dimensions, some of `dims` (none: a single state); None where
+        no time is known.
+
+    Raises:
+        DataError: the time cannot be understood.
+    """
+    found = _valid_time(dataset, dims)
+    if found is None:
+        return _without_units(dataset, dims, where, assumed_units)
+    name, variable = found
+    times = decode_times(np.asarray(variable.values), variable.attrs, f"{where}, '{name}'")
+    own = tuple(map(str, variable.dims))
+    step = _forecast_step(dataset, dims, variable)
+    if step is not None:
+        steps = _as_steps(np.asarray(step.values), step.attrs, f"{where}, 'step'")
+        times = times[(...,) + (None,) * steps.ndim] + steps
+        own += tuple(map(str, step.dims))
+    return times, own
+
+
+def _valid_time(dataset: xarray.Dataset, dims: tuple[str, ...]) -> tuple[str, xarray.Variable] | None:
+    """The time coordinate to trust: a valid time before an initial time, one with a dimension before a scalar."""
+    found = []
+    for name, variable in dataset.variables.items():
+        if not set(variable.dims) <= set(dims) or not _is_time(variable):
+            continue
+        standard = variable.attrs.get("standard_name", "")
+        rank = (standard != "time" and name != "valid_time", -len(variable.dims), name != "time", str(name))
+        found.append((rank, str(name), variable))
+    return min(found, key=lambda each: each[0])[1:] if found else None
+
+
+def _is_time(variable: xarray.Variable) -> bool:
+    if np.issubdtype(variable.dtype, np.datetime64):
+        return True
+    return " since " in str(variable.attrs.get("units", "")) and np.issubdtype(variable.dtype, np.number)
+
+
+def _forecast_step(dataset: xarray.Dataset, dims: tuple[str, ...], time: xarray.Variable) -> xarray.Variable | None:
+    """The lead time that is to be added to an initial time; None where the time is valid as it is."""
+    step = dataset.variables.get("step")
+    initial = time.attrs.get("standard_name") == "forecast_reference_time" or (step is not None and "step" in dims)
+    if step is None or not initial or set(step.dims) & set(time.dims) or not set(step.dims) <= set(dims):
+        return None
+    return step
+
+
+def _as_steps(values: np.ndarray, attributes: dict[str, Any], where: str) -> np.ndarray:
+    if np.issubdtype(values.dtype, np.timedelta64):
+        return values.astype("timedelta64[s]")
+    seconds = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}.get(str(attributes.get("units")).rstrip("s"))
+    if seconds is None:
+        raise DataError(f"the lead time has units {attributes.get('units')!r}", where=where,
+                        rule="seconds, minutes, hours or days")  # fmt: skip
+    return np.rint(values * float(seconds)).astype("timedelta64[s]")
+
+
+def _without_units(
+    dataset: xarray.Dataset, dims: tuple[str, ...], where: str, assumed_units: str | None
+) -> tuple[np.ndarray, tuple[str, ...]] | None:
+    """A dimension that is called like a time and has numbers, but no units."""
+    name = next((name for name in NAMES if name in dims and name in dataset.variables), None)
+    if name is None:
+        return None
+    variable = dataset.variables[name]
+    if assumed_units is None:
+        hint = next((str(value) for key, value in dataset.attrs.items() if " since " in str(value)), None)
+        raise DataError(
+            f"the time coordinate '{name}' has no units ({variable.values[:3].tolist()}, ...)",
+            where=where,
+            rule="units read like 'hours since 2000-01-01'",
+            fix=f"give them: --time_units '{hint or 'hours since 2000-01-01'}'",
+        )
+    return decode_times(np.asarray(variable.values), {"units": assumed_units}, f"{where}, '{name}'"), (name,)
+
+
+def decode_times(values: np.ndarray, attributes: dict[str, Any], where: str) -> np.ndarray:
+    """Numbers with CF units and calendar as datetime64[s], in any calendar without days that the real one lacks.
+
+    Raises:
+        DataError: the calendar has other days, or units and numbers make no date.
+    """
+    if np.issubdtype(values.dtype, np.datetime64):
+        times = values.astype("datetime64[s]")
+    else:
+        calendar = str(attributes.get("calendar", "standard")).lower()
+        if calendar not in REAL_DAYS:
+            raise DataError(
+                f"the calendar is '{calendar}'",
+                where=where,
+                rule=f"an archive has the dates of the real calendar; {', '.join(REAL_DAYS)} fit into it",
+                fix="interpolate the data to a real calendar first, for example by cdo or xarray's convert_calendar",
+            )
+        times = _decode(values, _plain_units(str(attributes["units"])), calendar, where)
+    if np.isnat(times).any():
+        raise DataError(f"entry {int(np.argmax(np.isnat(times.reshape(-1))))} of the time is missing", where=where,
+                        fix="repair the time coordinate")  # fmt: skip
+    return times
+
+
+def _plain_units(units: str) -> str:
+    return units.split("(")[0].strip()
+
+
+def _decode(values: np.ndarray, units: str, calendar: str, where: str) -> np.ndarray:
+    import cftime
+
+    if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
+        raise DataError("the time has missing entries", where=where, fix="repair the time coordinate")
+    try:
+        dates = np.atleast_1d(cftime.num2date(values, units, calendar, only_use_cftime_datetimes=True))
+        texts = [f"{d.year:04d}-{d.month:02d}-{d.day:02d}T{d.hour:02d}:{d.minute:02d}:{d.second:02d}.{d.microsecond:06d}"
+                 for d in dates.reshape(-1)]  # fmt: skip
+        exact = np.array(texts, "datetime64[us]").reshape(values.shape)
+    except (ValueError, OverflowError, TypeError) as error:
+        raise DataError(f"units {units!r} make no dates ({error})", where=where,
+                        rule="units read like 'hours since 2000-01-01'")  # fmt: skip
+    return (exact + np.timedelta64(500, "ms")).astype("datetime64[s]")
+
+
+def describe_step(step: np.timedelta64) -> str:
+    """A time step in hours, or in days from two of them."""
+    hours = step / np.timedelta64(3600, "s")
+    return f"{hours / 24:g} d" if hours >= 48 else f"{hours:g} h"

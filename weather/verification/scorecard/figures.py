@@ -1,0 +1,199 @@
+"""The figures of a scorecard with their captions and numbers: which there are, and why others are not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from weather.presentation.parts import Drawing, Part
+from weather.presentation.style import png
+from weather.presentation.writing import plain
+from weather.verification.leads import describe_lead
+from weather.verification.scorecard import heat_map, lead_curves, maps, spectrum_figure
+from weather.verification.scorecard.estimates import Estimates
+from weather.verification.scorecard.example import Example
+from weather.verification.scorecard.files import COLUMNS, TRUTH, table_rows
+from weather.verification.scorecard.headline import headline_channels
+from weather.verification.scores import Scores
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FORECAST = "forecast"  # name of the maps at the first lead
+MORE_LEADS = "verify at several: --leads 6h,1d,3d,5d"
+
+
+@dataclass(frozen=True)
+class Plate:
+    """A figure that can be drawn.
+
+    Attributes:
+        name: of its file, without ending.
+        names, rows: of its numbers as CSV; empty where they are fields.
+    """
+
+    name: str
+    draw: Callable[[], Figure]
+    caption: str
+    alternative: str
+    names: tuple[str, ...] = ()
+    rows: tuple[tuple[Any, ...], ...] = ()
+
+    def drawing(self) -> Drawing:
+        """Drawn.
+
+        Raises:
+            ConfigError: matplotlib is not installed.
+        """
+        figure = self.draw()
+        return Drawing(self.name, figure, self.caption, self.alternative, self.names, self.rows, png(figure))
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """Figures that belong together, or why there are none."""
+
+    anchor: str
+    title: str
+    plates: tuple[Plate, ...] = ()
+    missing: str = ""
+
+    def part(self, drawings: tuple[Drawing, ...], missing: str = "") -> Part:
+        """For the page."""
+        return Part(self.anchor, self.title, drawings=drawings, missing=self.missing or missing)
+
+
+def chapters(found: Estimates, example: Example | None, no_example: str = "") -> tuple[Chapter, ...]:
+    """All figures of a scorecard.
+
+    Args:
+        no_example: why there is no forecast to look at.
+    """
+    return (
+        _heat_map(found),
+        _curves(found),
+        _regions(found),
+        _spectra(found.scores),
+        Chapter("maps", "Maps of one forecast", tuple(_maps(example)) if example else (), no_example),
+    )
+
+
+def _interval(found: Estimates) -> str:
+    if not found.has_intervals:
+        return "There are no intervals."
+    return f"Bands: {found.coverage:.0%} interval over initial times."
+
+
+def _heat_map(found: Estimates) -> Chapter:
+    anchor, title = "scorecard", "Scorecard"
+    if not found.baselines:
+        return Chapter(anchor, title, missing="The model was verified without a baseline to compare it with.")
+    unsure = " In brackets, or with a dot: the interval of the difference holds 0." if found.has_intervals else ""
+    caption = (
+        "RMSE of the model relative to each baseline over the globe; blue: the model is better, red: the baseline is."
+        f"{unsure} Grey: no finite score."
+    )
+    metrics = tuple(f"{kind}_{name}" for name in found.baselines for kind in ("skill", "rmse_minus"))
+    return Chapter(anchor, title, (Plate(
+        "scorecard",
+        lambda: heat_map.draw_heat_map(found),
+        caption,
+        f"Heat map of {len(found.scores.channels)} channels and {len(found.scores.lead_hours)} leads, a panel for each "
+        "baseline.",
+        COLUMNS,
+        tuple(table_rows(found, regions=("global",), metrics=metrics)),
+    ),))  # fmt: skip
+
+
+def _curves(found: Estimates) -> Chapter:
+    anchor, title = "leads", "RMSE and ACC by lead time"
+    scores = found.scores
+    if len(scores.lead_hours) < 2:
+        return Chapter(anchor, title, missing=f"There is one lead only, and so no curve; {MORE_LEADS}")
+    shown = [scores.channels[c] for c in headline_channels(scores.channels, lead_curves.MOST_CHANNELS)]
+    caption = (
+        "Root mean square error and anomaly correlation over the globe by lead time. Where the model's RMSE rises "
+        f"above climatology, what is usual is the better forecast. {_interval(found)} Thin line: an ACC of "
+        f"{lead_curves.USEFUL}, by convention the limit of a useful forecast."
+    )
+    return Chapter(anchor, title, (Plate(
+        "rmse_and_acc",
+        lambda: lead_curves.draw_lead_curves(found),
+        caption,
+        f"RMSE and ACC by lead of {', '.join(shown)}, of the model and the baselines.",
+        COLUMNS,
+        tuple(table_rows(found, regions=("global",), channels=shown, metrics=("rmse", "acc"))),
+    ),))  # fmt: skip
+
+
+def _regions(found: Estimates) -> Chapter:
+    anchor, title = "regions", "Regions"
+    scores = found.scores
+    if len(scores.regions) < 2:
+        return Chapter(anchor, title, missing="The globe alone was verified; --regions names others")
+    if len(scores.lead_hours) < 2:
+        return Chapter(
+            anchor,
+            title,
+            missing=f"There is one lead only, and so no curve (the CSV file has all regions); {MORE_LEADS}",
+        )
+    shown = [scores.channels[c] for c in headline_channels(scores.channels, lead_curves.MOST_REGIONAL)]
+    regions = lead_curves.shown_regions(scores.regions)
+    return Chapter(anchor, title, (Plate(
+        "rmse_by_region",
+        lambda: lead_curves.draw_regions(found),
+        f"Root mean square error by lead time in each region; its bounds are 20\N{DEGREE SIGN}. {_interval(found)}",
+        f"RMSE by lead of {', '.join(shown)} in {len(regions)} regions.",
+        COLUMNS,
+        tuple(table_rows(found, regions=regions, channels=shown, metrics=("rmse",))),
+    ),))  # fmt: skip
+
+
+def _spectra(scores: Scores) -> Chapter:
+    anchor, title = "spectra", "Spectra"
+    if not scores.wavenumbers.size:
+        why = " ".join(remark for remark in scores.remarks if "spectr" in remark)
+        return Chapter(anchor, title, missing=why or "No spectra were computed (--no-spectra).")
+    shown = [scores.channels[c] for c in headline_channels(scores.channels, spectrum_figure.MOST_CHANNELS)]
+    caption = (
+        "Zonal power spectra, mean over initial times and latitudes, of the truth and of forecasts at rising leads, "
+        "and their ratio. Below 1 the model has lost waves of that length, as one does that is blurred; above 1 it has "
+        "noise."
+    )
+    rows = tuple(
+        (channel, f"{lead:g}", source, int(k), *plain([scores.power[s, at, scores.channels.index(channel), n]]))
+        for channel in shown
+        for at, lead in enumerate(scores.lead_hours)
+        for s, source in ((0, scores.sources[0]), (-1, TRUTH))
+        for n, k in enumerate(scores.wavenumbers)
+    )
+    return Chapter(anchor, title, (Plate(
+        "spectra",
+        lambda: spectrum_figure.draw_spectra(scores),
+        caption,
+        f"Power over zonal wavenumber of {', '.join(shown)}, forecast and truth.",
+        ("channel", "lead_hours", "source", "wavenumber", "power"),
+        rows,
+    ),))  # fmt: skip
+
+
+def _maps(example: Example) -> Iterator[Plate]:
+    begins = "" if example.initial_time is None else f" from {str(example.initial_time)[:13]} UTC"
+    first = describe_lead(example.lead_hours[0])
+    yield Plate(
+        FORECAST,
+        lambda: maps.draw_overview(example),
+        f"Truth, forecast and error {first} after the start{begins}. Grey: not finite.",
+        f"Maps of {', '.join(example.channels)}: truth, forecast and error.",
+    )
+    leads = range(len(example.lead_hours))
+    if len(leads) < 2:
+        return
+    for index, channel in enumerate(example.channels):
+        yield Plate(
+            f"maps_{channel}",
+            lambda index=index: maps.draw_channel(example, index, leads),  # type: ignore[misc]
+            f"{channel}: truth, forecast and error of the forecast{begins}, all leads in the same colours.",
+            f"Maps of {channel} at {len(leads)} leads: truth, forecast and error.",
+        )
