@@ -27,7 +27,9 @@ def test_every_sample_has_its_own_lead() -> None:
     assert (mixed[0] - mixed[1]).abs().max() > 0.01, "the same state over another lead"
     for row, hours in enumerate((6.0, 24.0, 24.0)):
         # A batch of one is multiplied by another kernel: float32 rounding.
-        torch.testing.assert_close(model(states[row : row + 1], torch.tensor([hours]))[0], mixed[row], rtol=0, atol=1e-4)
+        torch.testing.assert_close(
+            model(states[row : row + 1], torch.tensor([hours]))[0], mixed[row], rtol=0, atol=1e-4
+        )
 
 
 def test_gradients_are_the_same_when_blocks_are_recomputed() -> None:

@@ -35,7 +35,9 @@ def test_a_budget_buys_the_steps_that_do_not_exceed_it(schedule: dict[int, int])
 
 
 def test_the_plan_of_a_run_counts_every_forecast() -> None:
-    section = TrainingSection(batch_size=4, epochs=10, rollout_schedule={0: 1, 10: 3}, flops_budget=4 * 7 * (10 + 3 * 5) + 1)
+    section = TrainingSection(
+        batch_size=4, epochs=10, rollout_schedule={0: 1, 10: 3}, flops_budget=4 * 7 * (10 + 3 * 5) + 1
+    )
     length = plan_run(section, 42, 7)
     assert (length.total_steps, length.reason) == (15, "flops_budget")
     assert length.flops(15) == 4 * 7 * 25 and length.flops(9) == 4 * 7 * 9
