@@ -8,13 +8,27 @@ import pytest
 
 from tests.distributed.runs import Run, Workplace
 
+EXTRA_INPUTS = ("data.extra_inputs=[longitude,time_of_day,insolation]",)
+
 
 @pytest.fixture(scope="module")
 def reference(workplace: Workplace) -> Workplace:
     """A single process that takes the batch at once, and the same run split otherwise."""
-    workplace.run_many([Run("reference", ()), Run("accumulated", ("micro_batch_size=1",))], ranks=1)
-    workplace.run_many([Run("two_ranks_accumulated", ("strategy=ddp", "micro_batch_size=1"))], ranks=2)
+    workplace.run_many(
+        [Run("reference", ()), Run("accumulated", ("micro_batch_size=1",)), Run("extra", EXTRA_INPUTS)], ranks=1
+    )
+    two_ranks = ("strategy=ddp", "micro_batch_size=1")
+    workplace.run_many(
+        [Run("two_ranks_accumulated", two_ranks), Run("two_ranks_extra", (*two_ranks, *EXTRA_INPUTS))], ranks=2
+    )
     return workplace
+
+
+def test_extra_inputs_are_the_same_on_every_rank(reference: Workplace) -> None:
+    assert reference.losses("extra") != reference.losses("reference")
+    assert reference.losses("two_ranks_extra") == pytest.approx(reference.losses("extra"), abs=1e-6)  # of float32
+    ours, theirs = (reference.records(run, "validation")[-1]["loss"] for run in ("two_ranks_extra", "extra"))
+    assert ours == pytest.approx(theirs, abs=1e-6)
 
 
 @pytest.mark.parametrize("split", ["accumulated", "two_ranks_accumulated"])

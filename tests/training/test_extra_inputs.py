@@ -22,6 +22,7 @@ from weather.model.transformer import WeatherTransformer
 from weather.training.evaluation import Evaluation, evaluate
 from weather.training.forecast_step import ForecastStep
 from weather.training.preparation import changed_identity, changed_samples, prepare, resolve_model
+from weather.training.rollout import roll_out
 from weather.training.trainer import WeatherTrainer
 
 GRID = (8, 16)
@@ -97,6 +98,27 @@ def test_forecasts_depend_on_the_time_and_pass_gradients_to_the_states(archive: 
     assert not torch.allclose(first, second)
     second.sum().backward()
     assert states.grad is not None and states.grad.abs().sum() > 0
+
+
+class Witness(ForecastStep):
+    """Remembers the times that it is given."""
+
+    def __call__(self, module: Any, states: torch.Tensor, time: np.ndarray | None, **more: Any) -> torch.Tensor:
+        assert time is not None
+        self.seen = [*getattr(self, "seen", []), time]
+        return super().__call__(module, states, time, **more)
+
+
+def test_training_gives_the_true_times_to_forecasts_in_a_row(archive: WrittenArchive) -> None:
+    """Of an irregular archive; leads of 1 and 2 steps in one batch."""
+    run = prepare(config(archive, random_leads=[1, 2]))
+    step = Witness(run.config, run.archive, torch.device("cpu"))
+    leads, true = np.array([1, 2]), run.training.split.time
+    time = run.training.times(np.array([2, 3]), forecasts=3, leads=leads)
+    fields = torch.zeros(2, 4, 2, *GRID)
+    list(roll_out(step, WeatherTransformer(run.config.model), fields, time, torch.ones(2, 8, 1), leads=leads))
+    assert true is not None
+    np.testing.assert_array_equal(np.concatenate(step.seen, axis=1), [true[[2, 3, 4]], true[[3, 5, 7]]])
 
 
 def test_a_checkpoint_from_before_the_keys_has_their_defaults(archive: WrittenArchive) -> None:

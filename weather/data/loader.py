@@ -59,6 +59,19 @@ class Samples:
             return None
         return self.split.time[self.starts[positions][:, None] + np.arange(self.sequence_length)]
 
+    def times(self, positions: np.ndarray, *, forecasts: int = 1, leads: np.ndarray | None = None) -> np.ndarray | None:
+        """Times [batch, sequence_length + forecasts] of the states of some samples, as `states` orders them.
+
+        Args:
+            leads: [batch] steps that one forecast of each sample covers; None: `dt`.
+        """
+        if self.split.time is None:
+            return None
+        each = np.full(len(positions), self.dt) if leads is None else leads
+        first = self.starts[positions][:, None]
+        targets = first + self.sequence_length - 1 + each[:, None] * np.arange(1, forecasts + 1)
+        return self.split.time[np.concatenate([first + np.arange(self.sequence_length), targets], axis=1)]
+
     def wanted_states(self, wanted: Wanted) -> np.ndarray:
         """All states of some samples, each once."""
         leads = [None] * len(wanted.positions) if wanted.leads is None else wanted.leads.tolist()

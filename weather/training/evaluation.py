@@ -140,9 +140,10 @@ def as_trained(archive: Archive, checkpoint: Checkpoint) -> Archive:
                 where=archive.data_dir,
                 rule="a model is verified on the variables and the time step that it knows",
             )
-    if checkpoint.samples.get(STATIC_INPUTS, {}) != static_digests(archive.static_inputs):
+    static_fields = static_digests(archive.static_inputs)
+    if checkpoint.samples.get(STATIC_INPUTS, {}) != static_fields:
         raise DataError(
-            f"its static fields are not those that the model was trained with: {', '.join(static_digests(archive.static_inputs))}",
+            f"its static fields are not those that the model was trained with: {', '.join(static_fields)}",
             where=archive.data_dir / STATIC_FILE,
             rule="a model is verified with the static fields that it knows, point by point",
             fix=f"put a copy of {STATIC_FILE} of the archive that it was trained on there",

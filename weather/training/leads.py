@@ -120,11 +120,3 @@ class Leads:
         channels = len(next(iter(self.scales.values())))
         rows = [self.scales[step] for step in steps]
         return (torch.stack(rows) if rows else torch.ones(0, channels, device=self.device))[:, :, None, None]
-
-    def later(self, time: np.ndarray | None, leads: np.ndarray | None) -> np.ndarray | None:
-        """Times [batch, sequence length] of the states that one more forecast is made from."""
-        if time is None:
-            return None
-        steps = np.full(len(time), self.config.data.dt) if leads is None else leads
-        seconds = np.rint(steps * self.step_hours * 3600).astype("timedelta64[s]")
-        return np.concatenate([time[:, 1:], time[:, -1:] + seconds[:, None]], axis=1)

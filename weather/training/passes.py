@@ -21,10 +21,11 @@ def accumulate_gradients(run: Assembly, batches: Iterator[Batch], profile: Profi
         with profile.part("data"):
             batch = next(batches)
             fields = run.normalizer.normalize(batch.fields)
-            time = run.prepared.training.input_times(batch.positions)
+            forecasts = batch.fields.shape[1] - run.prepared.training.sequence_length
+            time = run.prepared.training.times(batch.positions, forecasts=forecasts, leads=batch.leads)
         with strategy.microbatch(is_last=micro == accumulation - 1):
             with profile.part("forward"):
-                forecasts = roll_out(
+                made = roll_out(
                     run.forecast_step,
                     strategy.module,
                     fields,
@@ -33,7 +34,7 @@ def accumulate_gradients(run: Assembly, batches: Iterator[Batch], profile: Profi
                     leads=batch.leads,
                     recompute=recompute,
                 )
-                losses = [loss for _, _, loss in forecasts]
+                losses = [loss for _, _, loss in made]
                 loss = losses[0] if len(losses) == 1 else torch.stack(losses).mean()
             with profile.part("backward"):
                 strategy.backward(loss)

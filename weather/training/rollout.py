@@ -30,7 +30,7 @@ def roll_out(
 
     Args:
         fields: [batch, sequence length + forecasts, channel, lat, lon] normalised: inputs, then targets.
-        time: [batch, sequence length] datetime64[s] of the inputs; None: unknown.
+        time: [batch, sequence length + forecasts] datetime64[s] of these states; None: unknown.
         weights: of the loss, [output channels, lat, 1].
         leads: [batch] steps that one forecast of each sample covers; None: `data.dt`.
         recompute: keep the states only, and run each forecast a second time in the backward pass.
@@ -40,9 +40,9 @@ def roll_out(
     states, targets = fields[:, :length], fields[:, length:, :channels]
     scale = forecast_step.leads.error_scale(count, leads)
     for number, target in enumerate(targets.unbind(1), start=1):
-        forecast = forecast_step(module, states, time, leads=leads, recompute=recompute)
+        newest = None if time is None else time[:, number - 1 : number - 1 + length]
+        forecast = forecast_step(module, states, newest, leads=leads, recompute=recompute)
         forecast_in_unit, target_in_unit = (forecast, target) if scale is None else (forecast / scale, target / scale)
         yield forecast, target, weighted_mean_squared_error(forecast_in_unit, target_in_unit, weights)
         if number < targets.shape[1]:
             states = torch.cat([states[:, 1:], forecast[:, None]], dim=1)
-            time = forecast_step.leads.later(time, leads)

@@ -105,7 +105,7 @@ class Validator:
         total = torch.zeros((), device=self.device)
         for batch, counts in self._batches(loader, forecasts):
             fields = self.normalizer.normalize(batch.fields)
-            time = loader.samples.input_times(batch.positions)
+            time = loader.samples.times(batch.positions, forecasts=forecasts)
             with self.strategy.device.autocast():
                 for forecast, target, loss in roll_out(
                     self.forecast_step, self.strategy.module, fields, time, self.weights
