@@ -7,8 +7,12 @@ import pytest
 from tests.distributed.runs import Run, Workplace, assert_same_bits
 from tests.distributed.strategies import SINGLE, TWO_RANKS
 from tests.distributed.test_strategies import TOLERANCE, assert_alike
+from weather.config.files import load_config
 from weather.data.statistics import write_record
 from weather.data.statistics_collection import collect
+from weather.errors import CheckpointError
+from weather.training.preparation import prepare
+from weather.training.resume import find_resume_point
 
 # One, two, then three forecasts, over two micro-batches a rank; 2 or 3 steps an epoch; clipping is active.
 COMMON = ("batch_size=8", "max_steps=6", "gradient_clipping=0.01", "predict=tendency")
@@ -28,7 +32,9 @@ def reference(workplace: Workplace) -> Workplace:
     runs += [Run("whole", leads), Run("stopped", leads, stop_at=3), Run("stopped", leads)]
     weights = f"initial_weights={workplace.folder}/checkpoints/single/checkpoint_epoch_2"
     tuned = (*COMMON, *SINGLE.settings, weights, "rollout_schedule={0: 2}", "max_steps=2", "learning_rate=1e-9")
-    workplace.run_many([*runs, Run("tuned", tuned)], ranks=1)
+    branch = (*COMMON, *SINGLE.settings, f"branch_from={workplace.folder}/checkpoints/single/checkpoint_epoch_1")
+    sooner = Run("branch", (*branch, "rollout_schedule={0: 1, 1: 2, 3: 3}"))
+    workplace.run_many([*runs, Run("tuned", tuned), sooner], ranks=1)
     return workplace
 
 
@@ -39,7 +45,7 @@ def of_two_ranks(names: list[str], kinds: list[str]) -> list[Run]:
 
 @pytest.fixture(scope="module")
 def two_ranks(reference: Workplace) -> Workplace:
-    reference.run_many([*of_two_ranks(["ddp2"], [""]), *of_two_ranks(list(QUICK), ["_leads"])], ranks=2)
+    reference.run_many(of_two_ranks(list(QUICK), ["_leads"]), ranks=2)
     return reference
 
 
@@ -80,9 +86,25 @@ def test_fine_tuning_begins_at_the_weights_and_at_step_0(reference: Workplace) -
     assert "rollout_loss" in after
 
 
-@pytest.mark.parametrize(("name", "kind"), [("ddp2", ""), *((name, "_leads") for name in QUICK)])
-def test_two_ranks_agree_with_one_process(two_ranks: Workplace, name: str, kind: str) -> None:
-    assert_as_single(two_ranks, name, kind)
+def test_a_branch_may_roll_out_further_from_where_it_begins(reference: Workplace) -> None:
+    first = reference.records("single", "train")[0]["flops"]
+    branch = reference.records("branch", "train")
+    assert [(record["step"], record["flops"] // first) for record in branch] == [(4, 8), (5, 11), (6, 14)]
+
+
+def test_forecasts_that_were_made_cannot_be_changed(reference: Workplace) -> None:
+    """Their FLOPs are counted by the schedule."""
+    folder = reference.folder
+    settings = [*COMMON, f"data.data_dir={folder}/archive", "rollout_schedule={0: 1, 2: 2, 4: 3}"]
+    prepared = prepare(load_config(folder / "configs.yaml", "tiny", settings))
+    trunk = str(folder / "checkpoints/single/checkpoint_epoch_1")
+    with pytest.raises(CheckpointError, match="training.rollout_schedule before step 3 was"):
+        find_resume_point(folder / "checkpoints/other", folder / "runs/other", trunk, prepared)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_two_ranks_agree_with_one_process(two_ranks: Workplace, name: str) -> None:
+    assert_as_single(two_ranks, name, "_leads")
 
 
 @pytest.mark.slow
