@@ -69,7 +69,7 @@ def test_a_run_is_resumed_and_evaluated_with_its_own_inputs(archive: WrittenArch
         WeatherTrainer(config(archive, max_steps=4, extra_inputs=["longitude"]), device="cpu").train()
     evaluation = evaluated(archive, leads=[8, 24])
     assert evaluation.forecaster.model.embedding.weight.shape == (16, (2 + 5) * 4**2)
-    assert all(np.isfinite(skill.errors["model"].rmse).all() for skill in evaluation.skills)
+    assert np.isfinite(evaluation.scores.rmse()).all()
     other = tmp_path / "other"
     shutil.copytree(archive.folder, other)
     assert evaluated(archive, data_dir=str(other)).skills[0].samples == 11
