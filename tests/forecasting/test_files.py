@@ -32,6 +32,8 @@ def opened(name: str) -> Any:
     """As users open it; a warning is an error."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "numpy.ndarray size changed")  # of a package built for another NumPy
+        warnings.filterwarnings("ignore", ".*decode_timedelta")  # before 2025.6 xarray cannot be told in the file
         return xarray.open_zarr(name, chunks=None) if name.endswith(".zarr") else xarray.open_dataset(name)
 
 
