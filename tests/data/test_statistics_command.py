@@ -67,6 +67,26 @@ def test_computing_again_keeps_the_leads_and_adds_to_them(archive: WrittenArchiv
         assert record is not None and list(record.differences) == expected
 
 
+def test_a_run_that_has_begun_keeps_its_normalisation_when_leads_are_added(archive: WrittenArchive) -> None:
+    compute(archive.folder)
+    record = read_record(archive.folder)
+    assert record is not None
+    record.moments.mean += 1e-8 * record.moments.stds  # as sums in another order would
+    statistics.write_record(archive.folder, record)
+    before = contents(archive.folder)
+    compute(archive.folder, "1")
+    after = contents(archive.folder)
+    assert {name for name in before if after[name] != before[name]} == {RECORD_FILE}
+    added = read_record(archive.folder)
+    assert added is not None and list(added.differences) == [1]
+    np.testing.assert_array_equal(added.moments.mean, record.moments.mean)
+    record.moments.mean += 1e-3 * record.moments.stds
+    statistics.write_record(archive.folder, record)
+    compute(archive.folder)
+    mended = read_record(archive.folder)
+    assert mended is not None and (mended.moments.mean < record.moments.mean).all()
+
+
 def test_another_split_is_shown_and_not_written(archive: WrittenArchive, capsys: pytest.CaptureFixture[str]) -> None:
     before = contents(archive.folder)
     compute(archive.folder, split="valid")

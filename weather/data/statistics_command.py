@@ -11,7 +11,7 @@ from weather.data.order import sample_starts
 from weather.data.reading_progress import reading_progress
 from weather.data.statistics import FOLDER, read_record, write_record
 from weather.data.statistics_collection import collect, forget_parts
-from weather.data.statistics_comparison import check_files, compare, deviations_to_json
+from weather.data.statistics_comparison import check_files, compare, deviations_to_json, keep_moments
 from weather.data.statistics_merging import merge_archives
 from weather.data.statistics_record import StatisticsRecord
 from weather.data.statistics_table import print_deviations, print_record
@@ -38,6 +38,7 @@ def compute_statistics(data_dir: Path, split: str, leads: str | None, workers: i
             keeps_parts=split == "train",
             progress=progress,
         )
+    record = keep_moments(record, before)
     if split == "train":
         write_record(data_dir, record)
         forget_parts(data_dir)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,9 @@ from weather.data.statistics_record import StatisticsRecord
 from weather.errors import DataError
 
 AGREES = 1e-3  # standard deviations of the mean, and relatively of the standard deviation: float32 sums err so far
+
+
+ROUNDING = 1e-6  # the same units: far above what the order of float64 sums changes
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,28 @@ def compare(data_dir: Path, found: StatisticsRecord, written: StatisticsRecord |
     for lead, moments in () if written is None else written.differences.items():
         deviations += _deviations(found.channels, lead, moments.mean, moments.stds, found.differences[lead])
     return tuple(deviations)
+
+
+def keep_moments(found: StatisticsRecord, before: StatisticsRecord | None) -> StatisticsRecord:
+    """`found`, with the moments of `before` where both are of the same values and differ by rounding alone.
+
+    Runs that have begun keep their normalisation to the bit when differences are added to an archive.
+    """
+    if before is None or before.files != found.files:
+        return found
+    old = before.differences
+    return replace(
+        found,
+        moments=_kept(found.channels, found.moments, before.moments),
+        differences={lead: _kept(found.channels, new, old.get(lead, new)) for lead, new in found.differences.items()},
+    )
+
+
+def _kept(channels: tuple[str, ...], found: Moments, before: Moments) -> Moments:
+    ranges = np.array_equal(before.minimum, found.minimum) and np.array_equal(before.maximum, found.maximum)
+    off = _deviations(channels, None, before.mean, before.stds, found)
+    same = before.count == found.count and ranges
+    return before if same and all(max(abs(d.mean_off), abs(d.std_off)) <= ROUNDING for d in off) else found
 
 
 def _deviations(
