@@ -58,13 +58,14 @@ class ChannelName:
 def read_channel(channel: str) -> ChannelName:
     """`z500` is geopotential at 500 hPa, `t2m` a quantity of its own, and `phi_s4` nothing that is known.
 
-    `u10` is the wind at 10 m, as in ERA5, but `u100` that at 100 hPa: archives name their channels so.
+    `u10` is the wind at 10 m, as in ERA5, `u10hPa` that at 10 hPa, and `u100` that at 100 hPa: the wind at 100 m is
+    `u100m` (`weather.data.conversion.names`).
     """
     for short in ON_LEVELS:
         level = channel[len(short) :]
-        own_name = channel in ALIASES and len(level) < 3
-        if channel.startswith(short) and re.fullmatch(r"[1-9]\d*(\.\d+)?", level) and not own_name:
-            return ChannelName(short, float(level))
+        match = re.fullmatch(r"([1-9]\d*(?:\.\d+)?)(?:hPa)?", level)
+        if channel.startswith(short) and match and channel not in ALIASES:
+            return ChannelName(short, float(match[1]))
     return ChannelName(channel, None)
 
 

@@ -14,7 +14,7 @@ from tests.data.conversion.sources import LATITUDE, LONGITUDE, SPLIT, expected, 
 from weather.config.schema import DataSection
 from weather.data.archive import open_archive
 from weather.data.statistics import read_record
-from weather.errors import DataError
+from weather.errors import ConfigError, DataError
 
 TIME = times(30)
 
@@ -144,6 +144,16 @@ def test_splits_by_years_days_and_default(tmp_path: Path) -> None:
         assert found == files
     _, days = states(tmp_path / "days", ["valid"])
     assert days[0] >= np.datetime64("2002-06-01") and days[-1] < np.datetime64("2003-01-01")
+
+
+def test_a_single_state_is_for_training(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.nc", {"t2m": field(times(1))})
+    with pytest.raises(ConfigError, match="--split 1,0,0"):
+        run(source, tmp_path / "out")
+    run(source, tmp_path / "out", "--split", "1,0,0")
+    found, _ = states(tmp_path / "out")
+    np.testing.assert_array_equal(found[:, 0], expected(times(1)))
+    np.testing.assert_allclose(np.load(tmp_path / "out/stats/global_means.npy").item(), found.mean(), atol=1e-6)
 
 
 def test_a_dry_run_says_all_and_writes_nothing(tmp_path: Path) -> None:

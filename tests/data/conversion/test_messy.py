@@ -49,11 +49,11 @@ def test_dimensions_come_in_any_order(tmp_path: Path) -> None:
 
 
 def test_a_region_keeps_its_degrees_and_is_said(tmp_path: Path) -> None:
-    longitude = np.array([340.0, 350.0, 0.0, 10.0])
+    longitude = np.array([340.0, 350.0, 0.0, 10.0]) + 1.48e-12  # as computed, not written
     outcome = run(write(tmp_path / "a.nc", {"t2m": field(TIME, LATITUDE[1:4], longitude)}), tmp_path / "out", *SPLIT)
     assert "the grid is a region" in outcome.text
     with h5py.File(tmp_path / "out/train/2001.h5") as file:
-        np.testing.assert_allclose(file["longitude"][()], [340, 350, 360, 370])
+        np.testing.assert_array_equal(file["longitude"][()], [340, 350, 360, 370])
 
 
 def test_unsorted_and_doubled_times(tmp_path: Path) -> None:
@@ -143,6 +143,10 @@ def test_states_that_cannot_be_filled_are_dropped(tmp_path: Path) -> None:
     found, time = states(tmp_path / "all")
     np.testing.assert_array_equal(time, np.delete(TIME, [3, 4]).astype("datetime64[s]"))
     np.testing.assert_array_equal(found[:, 0], np.delete(expected(TIME), [3, 4], axis=0))
+    values[9] = np.nan
+    run(write(tmp_path / "b.nc", {"t2m": values}), tmp_path / "last", *SPLIT, "--drop_missing")
+    said = json.loads((tmp_path / "last" / "provenance.json").read_text())["splits"]["test"]
+    assert said["last"] == said["first"] == str(TIME[8].astype("datetime64[s]"))
 
 
 def test_infinite_values_are_refused_whatever_the_rule(tmp_path: Path) -> None:
@@ -197,6 +201,7 @@ def test_forecasts_are_valid_at_initial_time_plus_step(tmp_path: Path) -> None:
     found, time = states(tmp_path / "all")
     np.testing.assert_array_equal(time, valid.reshape(-1).astype("datetime64[s]"))
     np.testing.assert_array_equal(found[:, 0], expected(valid.reshape(-1)))
+    assert "steps of forecasts" in notes(tmp_path / "all")
     run(source, tmp_path / "one", *SPLIT, "--select", "step=12")
     np.testing.assert_array_equal(states(tmp_path / "one")[0][:, 0], expected(valid[:, 1]))
 

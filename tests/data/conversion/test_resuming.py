@@ -9,12 +9,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.data.conversion.sources import expected, field, run, states, times, write
 from weather.data.conversion import blocks, writing
+from weather.data.conversion.block_fields import BlockFields
+from weather.data.conversion.blocks import Block
 from weather.errors import DataError
 
 TIME = times(80)
@@ -145,3 +148,21 @@ def test_memory_bounds_blocks_and_refuses_what_does_not_fit(tmp_path: Path) -> N
             memory=434 * 2**20)  # fmt: skip
     needed = int(str(said.value).split("--memory ")[1].split("MB")[0])
     assert run(tmp_path / "l/a.nc", tmp_path / "o", "--split", "0.5,0.25,0.25", memory=needed * 2**20).complete
+
+
+def test_the_first_state_that_is_wrong_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although the blocks of later ones may be made before."""
+    values = field(times())
+    values[[1, 3]] = np.nan
+    for number in (0, 2, 4, 6, 8):
+        write(tmp_path / f"{number}.nc", {"t2m": values[number : number + 2]})
+    make = BlockFields.make
+
+    def slow_at_one(fields: BlockFields, block: Block, rows: np.ndarray) -> Any:
+        time.sleep(0.3 * (block.first == 1))
+        return make(fields, block, rows)
+
+    monkeypatch.setattr(BlockFields, "make", slow_at_one)
+    monkeypatch.setattr(blocks, "USUAL_BLOCK", 1)
+    with pytest.raises(DataError, match="2001-01-01T06"):
+        run(*tmp_path.glob("*.nc"), tmp_path / "out", "--split", "0.6,0.2,0.2")

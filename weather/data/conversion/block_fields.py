@@ -121,25 +121,31 @@ class BlockFields:
     def _convert_raw(self, raw: np.ndarray, block: Block, run: Run, out: np.ndarray) -> None:
         holding = self.plan.groups[block.group].group.holdings[run.holding]
         regridder = self._regridder(block, run)
-        rows = max(1, TILE // max(1, 4 * int(np.prod(raw.shape[1:]))))
-        for first in range(0, len(raw), rows):
-            numbers, target = raw[first : first + rows], out[first : first + rows]
+        plane = 4 * int(np.prod(raw.shape[2:]))
+        channels = max(1, min(raw.shape[1], TILE // plane))
+        rows = max(1, TILE // (plane * channels))
+        tiles = [(first, top) for first in range(0, len(raw), rows) for top in range(0, raw.shape[1], channels)]
+        for first, top in tiles:
+            tile = np.s_[first : first + rows, top : top + channels]
+            numbers, target = raw[tile], out[tile]
             if regridder.keeps:
                 decode(numbers, holding.packing, target)
                 continue
             values = self._memory("tile", numbers.shape)
             decode(numbers, holding.packing, values)
             if regridder.regrids and self.plan.fill == "refuse" and not self.plan.drop_missing:
-                self._refuse_missing(values, holding, block, run, first)
+                self._refuse_missing(values, holding, block, run, first, top)
             regridder.apply(values, target)
 
-    def _refuse_missing(self, values: np.ndarray, holding: Holding, block: Block, run: Run, first: int) -> None:
+    def _refuse_missing(
+        self, values: np.ndarray, holding: Holding, block: Block, run: Run, first: int, top: int
+    ) -> None:
         """Nothing that is missing may vanish in an area mean."""
         for row, channel in _not_finite(values):
             planned = self.plan.groups[block.group]
             assert holding.times is not None
             kept = first + row if run.kept is None else int(run.kept[first + row])
-            level = planned.group.levels[channel]
+            level = planned.group.levels[top + channel]
             at = f", level {level:g}" if level is not None else ""
             raise refuse(values[row, channel], holding.latitude, holding.longitude,
                          f"{holding.where}, {holding.times[run.first + kept]}{at}", kept_missing=False)  # fmt: skip

@@ -166,14 +166,17 @@ def _packed(planned: GroupPlan, places: Places, runs: list[Run], state: int, bud
         per_row, alone, together = costs[number]
         span = int(places.position[end - 1] - places.position[first]) + 1
         raw = span * per_row + (end - first) * state
-        if raw + alone > budget:
+        least = raw + span * per_row + alone  # levels that are picked out or joined are copied
+        if least > budget:
             holding = planned.group.holdings[number]
-            needed = (raw + alone) * THREADS + PROCESS_BYTES
+            needed = least * THREADS + PROCESS_BYTES
             raise ConfigError(
-                f"{(raw + alone) / 2**20:.0f} MB are needed for {end - first} state(s) of one chunk, and a block may "
-                f"take {budget / 2**20:.0f}",
+                f"{least / 2**20:.0f} MB are needed for {end - first} state(s), and a block may take "
+                f"{budget / 2**20:.0f}",
                 where=holding.where,
-                rule=f"a chunk on disk, here {' x '.join(map(str, holding.chunks))}, is read once and as a whole",
+                rule=f"a chunk on disk, here {' x '.join(map(str, holding.chunks))}, is read once and as a whole"
+                if holding.chunked
+                else "a state of a variable is read at once",
                 fix=f"set --memory {-(-needed // 2**20)}MB for each worker, or take fewer levels",
             )
         if begin < first and cost + raw > min(budget - together, USUAL_BLOCK):
@@ -202,14 +205,16 @@ def _costs(planned: GroupPlan, number: int, state: int) -> tuple[int, int, int]:
     if holding.source.kind == "grib":
         raw *= 2  # messages are decoded as float64
     copies = 2 if EXPVER in holding.dims and EXPVER not in holding.fixed else 1
-    tile = 6 * max(TILE, state, raw_state_bytes(holding, planned.level_index[number]))  # some float64 copies
+    channels = len(planned.group.channels)
+    points = holding.size(holding.latitude_dim) * holding.size(holding.longitude_dim)
+    tile = 6 * max(TILE, state // channels, 4 * points)  # some float64 copies
     at_once = CHUNKS_AT_ONCE if holding.source.kind == "zarr" else 1
     side_by_side = int(np.prod([-(-size // chunk) for dim, size, chunk in
                                 zip(holding.dims, holding.shape, holding.chunks, strict=True)
                                 if dim not in holding.time_dims]))  # fmt: skip
     # A chunk is in memory compressed and decompressed.
     alone, together = (2 * chunk_bytes(holding) * count for count in (min(at_once, side_by_side), at_once))
-    return raw * copies, alone + tile, together + tile
+    return raw * copies, alone + tile, together + tile + USUAL_BLOCK
 
 
 def _within(runs: list[Run], begin: int, end: int) -> list[Run]:

@@ -95,7 +95,7 @@ def _matching(holdings: Sequence[Holding], asked: Asked) -> tuple[list[Holding],
     exact = [holding for holding in within if holding.variable == asked.name]
     found = exact or [holding for holding in within if holding.name == asked_name(asked.name)]
     level = None
-    match = re.fullmatch(r"(.+?)(\d+(?:\.\d+)?)", asked.name)
+    match = re.fullmatch(r"(.+?)(\d+(?:\.\d+)?)(?:hPa)?", asked.name)
     if not found and match:
         level = float(match[2])
         found = [holding for holding in within if match[1] in (holding.variable, holding.name)

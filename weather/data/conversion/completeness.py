@@ -1,8 +1,9 @@
-"""Whether a file is as long as it says: libraries read zeros, or fewer fields, out of a truncated one."""
+"""Whether a source is whole: libraries read zeros, or fewer fields, out of a truncated file or a store with holes."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -57,6 +58,34 @@ def check_grib(path: Path) -> None:
             begin, found = begin + length, True
     if not found:
         raise _truncated(path, "no whole message is in it")
+
+
+def absent_chunks(path: str, variable: str, missing: Sequence[float]) -> str:
+    """What to say of chunks that are not in a Zarr store and are read as a value that does not count as missing.
+
+    Writers leave out chunks that hold nothing but the fill value; a chunk that was lost looks the same.
+
+    Args:
+        missing: numbers that stand for no value, as NaN does anyway.
+
+    Raises:
+        DataError: chunks are absent, and the store gives no fill value.
+    """
+    import zarr
+
+    array = zarr.open_group(path, mode="r")[variable]
+    assert isinstance(array, zarr.Array)
+    fill = array.fill_value
+    if fill is not None and (fill != fill or float(fill) in missing):  # type: ignore[arg-type]
+        return ""
+    absent = array.nchunks - array.nchunks_initialized
+    if not absent:
+        return ""
+    where, what = f"{path}, variable '{variable}'", f"{absent} of {array.nchunks} chunks are not in the store"
+    if fill is None:
+        raise DataError(what, where=where, rule="no writer leaves out chunks where there is no fill value",
+                        fix="fetch the store again, or leave the variable out")  # fmt: skip
+    return f"{where}: {what} and are read as its fill value, {fill:g}; right only if they held nothing else"
 
 
 def _grib_length(head: bytes) -> int | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from weather.data.archive import open_split
 from weather.data.conversion.block_fields import BlockFields
 from weather.data.conversion.blocks import THREADS, Plan, block_budget, cut_blocks
-from weather.data.conversion.existing import PROVENANCE_FILE, is_complete, make_room
+from weather.data.conversion.existing import PROVENANCE_FILE, check_place, is_complete, make_room
 from weather.data.conversion.journal import PartResult, forget, request_record, work_folder
 from weather.data.conversion.planning import Planned, make_plan
 from weather.data.conversion.progress import progress
@@ -76,6 +76,7 @@ def convert(
     archive = Path(archive).absolute()
     block_bytes = block_budget(memory, workers)
     sources = find_sources(request.sources)
+    check_place(archive, sources)
     identity = request_record({"request": request.record(), "sources": [source.record() for source in sources]})
     if is_complete(archive, identity, overwrite=overwrite):
         return Outcome(True, 0, f"{archive} holds this conversion already; nothing to do")
@@ -141,7 +142,7 @@ def _finish(
     for part, result in zip(plan.parts, results, strict=True):
         if part.split == "train":
             training.merge(result.moments)
-    empty = [split for split in ("train", "valid", "test")
+    empty = [split for split in dict.fromkeys(part.split for part in plan.parts)
              if not any(r.states for p, r in zip(plan.parts, results, strict=True) if p.split == split)]  # fmt: skip
     if empty:
         raise DataError(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from weather.data.conversion.names import channel_name
 from weather.errors import DataError
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ class Levels:
 
     def channel(self, name: str, level: float) -> str:
         """Name of a channel: ``u500``, ``u_sigma0.95`` or ``u_level60``."""
-        return name + {"hPa": "", "sigma": "_sigma", "model": "_level"}[self.kind] + f"{level:g}"
+        if self.kind == "hPa":
+            return channel_name(name, level)
+        return name + {"sigma": "_sigma", "model": "_level"}[self.kind] + f"{level:g}"
 
 
 def horizontal(dataset: xarray.Dataset, dims: tuple[str, ...]) -> tuple[str, str] | None:

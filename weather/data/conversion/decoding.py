@@ -41,6 +41,9 @@ def _hits(raw: np.ndarray, missing: float) -> np.ndarray | None:
             return raw == raw.dtype.type(missing) if missing == 0.0 else None
         # Beyond the value itself for large ones, so that -99.9 as float64 meets -99.9 as float32.
         low, high = sorted((missing * (1 - SAME), missing * (1 + SAME)))
+        # One reading tells most arrays that have none; a NaN makes the comparison false.
+        if raw.size and (raw.max() < low if missing > 0 else raw.min() > high):
+            return None
         return (raw >= raw.dtype.type(low)) & (raw <= raw.dtype.type(high))
     limits = np.iinfo(raw.dtype)
     if missing != int(missing) or not limits.min <= missing <= limits.max:

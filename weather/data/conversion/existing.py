@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,27 @@ import h5py
 from weather.data.conversion.journal import REQUEST_FILE, finished_parts, forget, replace_text, work_folder
 from weather.data.conversion.planning import SOURCE
 from weather.data.conversion.request import SPLITS
+from weather.data.conversion.sources import SourceFile
 from weather.data.static_fields import FILE as STATIC_FILE
 from weather.data.statistics import FOLDER as STATISTICS_FOLDER
 from weather.errors import DataError
 
 PROVENANCE_FILE = "provenance.json"
+
+
+def check_place(archive: Path, sources: Sequence[SourceFile]) -> None:
+    """Refuse to write an archive over a file, or into a Zarr store that is read.
+
+    Raises:
+        DataError: says which.
+    """
+    if archive.exists() and not archive.is_dir():
+        raise DataError("OUT is a file", where=archive, rule="an archive is a folder", fix="name another folder")
+    place = archive.resolve()
+    stores = {Path(source.path).resolve() for source in sources if source.kind == "zarr"}
+    if stores & {place, *place.parents}:
+        raise DataError("OUT lies in a Zarr store that is a source", where=archive, rule="sources stay as they are",
+                        fix="name a folder beside it")  # fmt: skip
 
 
 def is_complete(archive: Path, identity: dict[str, Any], *, overwrite: bool) -> bool:

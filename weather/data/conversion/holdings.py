@@ -14,7 +14,7 @@ from weather.data.conversion.coordinates import Levels, degrees, horizontal, is_
 from weather.data.conversion.names import short_name
 from weather.data.conversion.opening import open_source
 from weather.data.conversion.sources import SourceFile
-from weather.data.conversion.time_stamps import stamps_of
+from weather.data.conversion.time_stamps import STEPS, stamps_of
 from weather.errors import DataError
 
 if TYPE_CHECKING:
@@ -161,6 +161,8 @@ def _holdings(
         stamps = stamps_of(dataset, dims, where, time_units)
         levels = levels_of(dataset, dims, where, level_units)
         times, time_dims = (None, ()) if stamps is None else (stamps[0], stamps[1])
+        if {*STEPS} & {*time_dims} - {*select}:
+            notes[f"{where}: its states are steps of forecasts, each stamped with the time that it is for"] = None
         time_dims = tuple(sorted(time_dims, key=dims.index))
         if stamps is not None and time_dims != stamps[1]:
             assert times is not None
@@ -178,7 +180,9 @@ def _holdings(
                 source=source,
                 part=part,
                 variable=str(name),
-                name=short_name(str(name), str(variable.attrs.get("standard_name", ""))),
+                name=short_name(
+                    str(name), *(str(variable.attrs.get(key, "")) for key in ("standard_name", "long_name"))
+                ),
                 dims=dims,
                 shape=tuple(variable.shape),
                 dtype=variable.dtype,

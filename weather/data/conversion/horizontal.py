@@ -87,6 +87,7 @@ def arrange(latitude: np.ndarray, longitude: np.ndarray, where: str) -> Arrangem
         columns = np.roll(order, -first)
         degrees_east = np.unwrap(circle[columns], period=360.0)
         degrees_east += np.rint((longitude[columns[0]] - degrees_east[0]) / 360.0) * 360.0
+        degrees_east = np.round(degrees_east, 9) + 0.0  # unwrapping leaves 1e-12 beside 0
         notes.append(f"the grid is a region: {sorted_latitude[-1]:g} to {sorted_latitude[0]:g} degrees north, "
                      f"{degrees_east[0]:g} to {degrees_east[-1]:g} degrees east")  # fmt: skip
     return Arrangement(sorted_latitude, degrees_east, rows, columns, (len(latitude), len(longitude)), is_global,

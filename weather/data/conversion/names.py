@@ -26,8 +26,8 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "d2m": ("2m_dewpoint_temperature", "2d"),
     "u10": ("10m_u_component_of_wind", "10u", "uas"),
     "v10": ("10m_v_component_of_wind", "10v", "vas"),
-    "u100": ("100m_u_component_of_wind", "100u"),
-    "v100": ("100m_v_component_of_wind", "100v"),
+    "u100m": ("100m_u_component_of_wind", "100u"),
+    "v100m": ("100m_v_component_of_wind", "100v"),
     "msl": ("mean_sea_level_pressure", "mslp", "prmsl", "psl"),
     "sp": ("surface_pressure", "ps"),
     "skt": ("skin_temperature",),
@@ -97,11 +97,19 @@ ERA5_UNITS: Mapping[str, str] = {
 #: Quantities that ERA5 gives as sums since the beginning of a forecast or over the hours before.
 ACCUMULATED = frozenset({"tp", "tp06", "tp12", "tp24", "cp", "lsp", "ssrd", "strd", "ttr", "tisr"})
 
+#: ERA5's names of quantities at 100 m, which read like channels at 100 hPa.
+HEIGHTS: Mapping[str, str] = {"u100": "u100m", "v100": "v100m"}
+
 _BY_ALIAS = {alias: short for short, aliases in ALIASES.items() for alias in (short, *aliases)}
 
 
-def short_name(variable: str, standard_name: str = "") -> str:
-    """Short name of a source's variable: by its name, else by its CF standard name, else its own name as it is."""
+def short_name(variable: str, standard_name: str = "", long_name: str = "") -> str:
+    """Short name of a source's variable: by its name, else by its CF standard name, else its own name as it is.
+
+    ERA5 calls the wind at 100 m ``u100``, as archives call that at 100 hPa: there the long name decides.
+    """
+    if variable in HEIGHTS and long_name.startswith("100 metre"):
+        return HEIGHTS[variable]
     known = _BY_ALIAS.get(variable) or _BY_ALIAS.get(variable.lower())
     return known or STANDARD_NAMES.get(standard_name, variable)
 
@@ -109,6 +117,12 @@ def short_name(variable: str, standard_name: str = "") -> str:
 def asked_name(name: str) -> str:
     """Short name of what a user wrote, if it is one of the known names; else as it is."""
     return _BY_ALIAS.get(name) or _BY_ALIAS.get(name.lower(), name)
+
+
+def channel_name(name: str, level: float) -> str:
+    """Channel of a quantity at a pressure in hPa: ``u500``; where that is the name of another quantity, ``u10hPa``."""
+    plain = f"{name}{level:g}"
+    return f"{plain}hPa" if plain in ALIASES else plain
 
 
 def plain_units(units: str) -> str:

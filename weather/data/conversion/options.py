@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 
 from weather.data.conversion.request import (
     Request,
@@ -57,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = arguments.add_argument
-    add("sources", nargs="+", metavar="SOURCE", help="files, folders, Zarr stores or globs")
+    add("sources", nargs="+", metavar="SOURCE", help="files, folders, Zarr stores or globs; they and OUT come first")
     add("archive", metavar="OUT", help="folder of the archive")
     what = arguments.add_argument_group("what is converted")
     add = what.add_argument
@@ -112,7 +113,12 @@ def parser() -> argparse.ArgumentParser:
     add("--test_years", nargs="+", default=[], metavar="YEARS", help="(default: see above)")
     add("--valid_from", default="", metavar="DATE", help="instead of years: the first day that validates")
     add("--test_from", default="", metavar="DATE", help="and the first that tests")
-    add("--split", default="", metavar="A,B,C", help="instead of years: shares of the states in order of time")
+    add(
+        "--split",
+        default="",
+        metavar="A,B,C",
+        help="instead of years: shares of the states in order of time; 1,0,0 makes an archive of training states alone",
+    )
     mend = arguments.add_argument_group("what is missing or unsaid in the sources")
     add = mend.add_argument
     add(
@@ -160,6 +166,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _leads(text: str) -> tuple[int, ...]:
+    if not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", text):
+        raise argparse.ArgumentTypeError(f"{text!r}: whole numbers of time steps above 0, such as 1,4")
     return tuple(int(part) for part in text.split(","))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from weather import __version__
 from weather.data.conversion.blocks import GroupPlan, Plan, cut_blocks
 from weather.data.conversion.channels import Group, choose_channels
+from weather.data.conversion.completeness import absent_chunks
 from weather.data.conversion.decoding import decode
 from weather.data.conversion.holdings import Holding, survey
 from weather.data.conversion.horizontal import Arrangement, common_arrangements, grid_key
@@ -66,6 +67,9 @@ def make_plan(
     left = [holding for holding in found.holdings if static is None or holding not in static.holdings]
     channels = choose_channels(left or found.holdings, request.variables, request.levels)
     used = [holding for group in channels.groups for holding in group.holdings]
+    in_stores = dict.fromkeys((holding.source.path, holding.variable, holding.packing.missing)
+                              for holding in used if holding.source.kind == "zarr")  # fmt: skip
+    absent = [note for note in (absent_chunks(*each) for each in in_stores) if note]
     arrangements = common_arrangements([*used, *(static.holdings if static is not None else ())])
     groups, times, notes = _joined(channels.groups, arrangements, index_folder)
     if request.step_hours:
@@ -88,7 +92,7 @@ def make_plan(
     )  # fmt: skip
     for part in parts:
         cut_blocks(plan, part.times)  # refuses chunks that are too large, before anything is written
-    said = [*found.notes, *channels.notes, *_arrangement_notes(used, arrangements), *notes]
+    said = [*found.notes, *absent, *channels.notes, *_arrangement_notes(used, arrangements), *notes]
     return Planned(plan, rule, static, tuple(dict.fromkeys(said)))
 
 

@@ -39,6 +39,11 @@ class SplitRule:
     starts: Mapping[str, str]
     shares: tuple[float, ...]
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Those that have states: all, but such as a share of 0 leaves out."""
+        return tuple(split for split, share in zip(SPLITS, self.shares or (1.0,) * 3, strict=True) if share)
+
 
 @dataclass(frozen=True)
 class Request:
@@ -164,8 +169,12 @@ def _shares(text: str) -> tuple[float, ...]:
         shares = tuple(float(part) for part in text.split(","))
     except ValueError:
         shares = ()
-    if len(shares) != 3 or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
-        raise ConfigError(f"{text!r}", where="--split", rule="three shares above 0 that add up to 1: 0.7,0.15,0.15")
+    if len(shares) != 3 or min(shares) < 0 or not shares[0] or abs(sum(shares) - 1) > 1e-6:
+        raise ConfigError(
+            f"{text!r}",
+            where="--split",
+            rule="three shares that add up to 1: 0.7,0.15,0.15, or 1,0,0 for training states alone",
+        )
     return shares
 
 

@@ -55,10 +55,12 @@ def split_states(times: np.ndarray, rule: SplitRule) -> tuple[list[YearPart], st
     parts = []
     for number, split in enumerate(SPLITS):
         mine = assigned == number
+        if not mine.any() and split not in rule.splits:
+            continue
         if not mine.any():
             raise ConfigError(f"no state is in '{split}'", where="the split of the states",
                               rule=f"there are {len(times)} states from {times[0]} to {times[-1]}",
-                              fix="choose other years, days or shares")  # fmt: skip
+                              fix="choose others; --split 1,0,0 puts all into 'train'")  # fmt: skip
         parts += [YearPart(split, int(year), times[mine & (years == year)]) for year in np.unique(years[mine])]
     return parts, how
 
@@ -89,7 +91,9 @@ def _years_of(named: Mapping[str, tuple[int, ...]], years: np.ndarray) -> tuple[
             f"{len(there)} calendar year(s), {_spans(there)}, cannot be split by years",
             where="--years",
             rule="by default the last year tests, the one before validates, the others train: three are needed",
-            fix="set --valid_from DATE --test_from DATE, or --split 0.7,0.15,0.15",
+            fix="set --valid_from DATE --test_from DATE, or --split 0.7,0.15,0.15"
+            if len(years) > 2
+            else "--split 1,0,0 puts all states into 'train'",
         )
     return {"train": there[:-2], "valid": there[-2:-1], "test": there[-1:]}, (
         "by default: the last year tests, the one before validates")  # fmt: skip

@@ -14,7 +14,6 @@ from weather.data.conversion.blocks import Plan
 from weather.data.conversion.joining import count_gaps
 from weather.data.conversion.journal import PartResult
 from weather.data.conversion.planning import SOURCE, Planned
-from weather.data.conversion.request import SPLITS
 from weather.data.conversion.time_stamps import describe_step
 
 PACKAGES = ("numpy", "h5py", "xarray", "netCDF4", "h5netcdf", "zarr", "cfgrib", "eccodes", "cftime")
@@ -37,8 +36,8 @@ def describe(planned: Planned, sources: int) -> str:
     ]  # fmt: skip
     if planned.static is not None:
         lines.append(f"static    {', '.join(planned.static.names)}")
-    for split in SPLITS:
-        lines.append(f"  {split:6}" + _split_text(plan, split))
+    splits = list(dict.fromkeys(part.split for part in plan.parts))
+    lines += [f"  {split:6}" + _split_text(plan, split) for split in splits]
     total = sum(len(part.times) for part in plan.parts)
     lines.append(f"  all     {total} states of {_size(plan.state_bytes)}: {_size(plan.state_bytes * total)}")
     lines += [f"note      {note}" for note in planned.notes[:NOTES_SHOWN]]
@@ -52,9 +51,8 @@ def _split_text(plan: Plan, split: str) -> str:
     times = np.concatenate([part.times for part in parts])
     step, gaps = count_gaps(times)
     years = f"{parts[0].year}" + (f"-{parts[-1].year}" if len(parts) > 1 else "")
-    text = (
-        f"{years}: {len(times)} states in {len(parts)} file(s), {times[0]} to {times[-1]}, step {describe_step(step)}"
-    )
+    text = f"{years}: {len(times)} states in {len(parts)} file(s), {times[0]} to {times[-1]}"
+    text += f", step {describe_step(step)}" if step else ""
     return "  " + text + (f", {gaps} missing (kept as gaps)" if gaps else "")
 
 
@@ -68,11 +66,12 @@ def provenance(
     """What ``provenance.json`` says: where the archive comes from, and what was dropped, filled or kept as a gap."""
     plan = planned.plan
     splits: dict[str, Any] = {}
-    for split in SPLITS:
+    for split in dict.fromkeys(part.split for part in plan.parts):
         mine = [(part, result) for part, result in zip(plan.parts, results, strict=True) if part.split == split]
         times = np.concatenate([part.times for part, _ in mine])
         gone = [time for _, result in mine for time in result.dropped]
-        step, gaps = count_gaps(times[~np.isin(times, np.array(gone, "datetime64[s]"))])
+        times = times[~np.isin(times, np.array(gone, "datetime64[s]"))]
+        step, gaps = count_gaps(times)
         splits[split] = {
             "files": [f"{part.name}.h5" for part, result in mine if result.states],
             "states": sum(result.states for _, result in mine),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 #: Calendars without days that the real one lacks; a day that they lack is a gap.
 REAL_DAYS = ("standard", "gregorian", "proleptic_gregorian", "noleap", "365_day")
 SECOND = np.timedelta64(1, "s")
+STEPS = ("step", "prediction_timedelta")  # lead times of forecasts, as cfgrib and WeatherBench 2 call them
 NAMES = ("valid_time", "time", "timestep", "time_index", "t", "date")
 
 
@@ -66,8 +67,8 @@ def _is_time(variable: xarray.Variable) -> bool:
 
 def _forecast_step(dataset: xarray.Dataset, dims: tuple[str, ...], time: xarray.Variable) -> xarray.Variable | None:
     """The lead time that is to be added to an initial time; None where the time is valid as it is."""
-    step = dataset.variables.get("step")
-    initial = time.attrs.get("standard_name") == "forecast_reference_time" or (step is not None and "step" in dims)
+    step = next((dataset.variables[name] for name in STEPS if name in dataset.variables), None)
+    initial = time.attrs.get("standard_name") == "forecast_reference_time" or (step is not None and {*STEPS} & {*dims})
     if step is None or not initial or set(step.dims) & set(time.dims) or not set(step.dims) <= set(dims):
         return None
     return step

@@ -156,7 +156,7 @@ def _write_blocks(
         return number, BlockResult(moments, filled)
 
     commit = _Commit(descriptor, journal)
-    waiting: set[Future[tuple[int, BlockResult]]] = set()
+    waiting: list[Future[tuple[int, BlockResult]]] = []
     stopped = False
     try:
         with ThreadPoolExecutor(THREADS) as pool:
@@ -164,10 +164,14 @@ def _write_blocks(
                 while True:
                     stopped = stopped or stop()
                     while not stopped and len(waiting) < THREADS and (number := next(todo, None)) is not None:
-                        waiting.add(pool.submit(work, number))
+                        waiting.append(pool.submit(work, number))
                     if not waiting:
                         break
-                    done, waiting = wait(waiting, 1.0, FIRST_COMPLETED)
+                    done, _ = wait(waiting, 1.0, FIRST_COMPLETED)
+                    if any(each.exception() is not None for each in done):
+                        for each in waiting:  # the first of them that fails is the same in every run
+                            each.result()
+                    waiting = [each for each in waiting if each not in done]
                     for each in done:
                         number, result = each.result()
                         results[number] = result
