@@ -11,6 +11,7 @@ from weather.config.files import load_config
 from weather.data.statistics import write_record
 from weather.data.statistics_collection import collect
 from weather.errors import CheckpointError
+from weather.training.checkpoint import complete_checkpoints
 from weather.training.preparation import prepare
 from weather.training.resume import find_resume_point
 
@@ -84,6 +85,8 @@ def test_fine_tuning_begins_at_the_weights_and_at_step_0(reference: Workplace) -
     assert after["loss"] == pytest.approx(before["loss"], abs=1e-6)
     assert [record["step"] for record in reference.records("tuned", "train")] == [1, 2]
     assert "rollout_loss" in after
+    saved = complete_checkpoints(reference.folder / "checkpoints" / "tuned")[-1].progress
+    assert saved.rollout_loss == after["rollout_loss"] and saved.rollout_forecasts > 1
 
 
 def test_a_branch_may_roll_out_further_from_where_it_begins(reference: Workplace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -128,15 +129,21 @@ def test_a_lead_is_on_disk_before_the_next_is_made(
     assert order == ["forecast", "write"] * 8
 
 
-def test_a_forecast_that_blows_up_is_written_and_reported(
-    command: Callable[..., bool], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("out", ["forecast.nc", "forecast.zarr"])
+def test_a_forecast_that_blows_up_is_written_and_reported_each_time(
+    command: Callable[..., bool], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], out: str
 ) -> None:
     from weather.training.restore import Forecaster
 
     monkeypatch.setattr(Forecaster, "__call__", lambda self, states, time: states[:, -1].abs() * 1e25 + 1e25)
-    assert not command("--leads", "1d")
-    assert "from 2020-01-01T12:00:00: not finite from lead 12 h on" in capsys.readouterr().err
-    data = xarray.open_dataset("forecast.nc")
+    if out.endswith(".zarr"):
+        pytest.importorskip("zarr", "3")
+    for _ in range(2):  # the second time the file is complete already
+        assert not command("--leads", "1d", out=out)
+        assert "1 forecast(s) blew up" in (said := capsys.readouterr().err)
+        assert "from 2020-01-01T12:00:00: not finite from lead 12 h on" in said
+    data = xarray.open_dataset(out)
+    assert json.loads(data.attrs["blown_up"])["forecasts"] == 1
     finite = np.isfinite(data["2m_temperature"].values).all(axis=(0, 2, 3))
     assert finite.tolist() == [True, False, False, False]
 

@@ -72,7 +72,7 @@ def test_a_run_is_resumed_and_evaluated_with_its_own_inputs(archive: WrittenArch
     assert np.isfinite(evaluation.scores.rmse()).all()
     other = tmp_path / "other"
     shutil.copytree(archive.folder, other)
-    assert evaluated(archive, data_dir=str(other)).skills[0].samples == 11
+    assert evaluated(archive, data_dir=str(other)).scores.samples == 11
     write_orography(other, seed=1)
     with pytest.raises(DataError, match=r"other.*static.h5: its static fields are not .* trained with: orography"):
         evaluated(archive, data_dir=str(other))

@@ -111,7 +111,10 @@ def test_forecasts_in_a_row_are_given_the_true_times_of_an_irregular_archive(
 
     for sequence_length in (1, 2):
         seen.clear()
-        roll_out(written, forecast, "8h,1d", sequence_length=sequence_length, batch_size=9)
+        scores = roll_out(written, forecast, "8h,1d", sequence_length=sequence_length, batch_size=9)
+        (remark,) = (each for each in scores.remarks if "spectra" not in each)
+        assert remark.startswith("states of the archive are 7 to 8 h apart")
+        assert remark.endswith("each as 8 h; 1d is 23 h in the mean")
         true = open_archive(written.section(), ("test",)).splits["test"].time
         assert true is not None
         for call, found in enumerate(seen[:3]):

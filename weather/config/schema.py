@@ -185,7 +185,7 @@ class TrainingSection(Section):
     checkpoint_dir: str = "checkpoints"
     """Folder of all runs' checkpoints."""
     max_checkpoints: Count = 3
-    """Newest checkpoints kept, beside the best; 0: all."""
+    """Newest checkpoints kept, beside the best (lowest validation loss, of the longest rollout if any); 0: all."""
     asynchronous_checkpoints: bool = True
     """Write checkpoints in the background; the training waits for the copy in memory only."""
     on_nonfinite: Literal["stop", "skip"] = "stop"

@@ -14,12 +14,10 @@ from weather.forecasting.animation import Scene, animate, channel_index
 from weather.forecasting.ensemble_report import draw_scores, print_scores, write_scores
 from weather.forecasting.ensemble_skill import verify_ensemble
 from weather.forecasting.output import Output
-from weather.forecasting.production import Task, produce
-from weather.forecasting.request import Request, describe_leads
+from weather.forecasting.production import Outcome, Task, produce
+from weather.forecasting.request import COMMENT, Request, describe_leads
 from weather.forecasting.stores import open_store
 from weather.runtime.ranks import Ranks, find_ranks
-
-MOST_LINES = 10  # forecasts that blew up and are named
 
 
 def forecast(options: argparse.Namespace) -> bool:
@@ -56,17 +54,19 @@ def forecast(options: argparse.Namespace) -> bool:
             f"{len(layout.initial_times)} initial time(s), {layout.members} member(s), {describe_leads(hours)}: "
             f"{', '.join(variable.name for variable in layout.variables)}, {layout.bytes / 1e6:.1f} MB"
         )
+        if COMMENT in layout.attributes:
+            print(f"warning: {layout.attributes[COMMENT]}", file=sys.stderr)
     _check(options, task, output)
-    blown_up = produce(task, output, ranks, overwrite=options.overwrite)
+    outcome = produce(task, output, ranks, overwrite=options.overwrite)
     if ranks.first:
-        print(f"forecast: {output.path}" + (" is complete already" if blown_up is None else ""))
-        if blown_up:
-            _report(blown_up)
+        print(f"forecast: {output.path}" + (" is complete already" if outcome.complete_before else ""))
+        if outcome.blown_up:
+            _report(outcome)
     if options.verify:
         _verify(task, output, ranks)
     if options.animate is not None and ranks.first:
         _animate(task, output, options.animate, options.animation)
-    return not blown_up
+    return not outcome.blown_up
 
 
 def _check(options: argparse.Namespace, task: Task, output: Output) -> None:
@@ -105,9 +105,9 @@ def _animate(task: Task, output: Output, channel: str, path: Path | None) -> Non
     print(f"animation: {made}")
 
 
-def _report(lines: list[str]) -> None:
-    print(f"warning: {len(lines)} forecast(s) blew up and are written as they are:", file=sys.stderr)
-    for line in lines[:MOST_LINES]:
+def _report(outcome: Outcome) -> None:
+    print(f"warning: {outcome.blown_up} forecast(s) blew up and are written as they are:", file=sys.stderr)
+    for line in outcome.named:
         print(f"  {line}", file=sys.stderr)
-    if len(lines) > MOST_LINES:
-        print(f"  and {len(lines) - MOST_LINES} more", file=sys.stderr)
+    if outcome.blown_up > len(outcome.named):
+        print(f"  and {outcome.blown_up - len(outcome.named)} more", file=sys.stderr)

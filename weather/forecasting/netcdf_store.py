@@ -101,3 +101,10 @@ def netcdf_attributes(path: Path) -> dict[str, Any]:
             return dict(file.attrs)
     except OSError:
         return {}
+
+
+def add_netcdf_attributes(path: Path, attributes: dict[str, str]) -> None:
+    import h5netcdf
+
+    with h5netcdf.File(path, "a") as file:
+        file.attrs.update(attributes)

@@ -15,7 +15,7 @@ from typing import Any
 
 from weather.errors import ConfigError
 from weather.forecasting.layout import Layout
-from weather.forecasting.stores import Store, create_store, ending_of, file_attributes, open_store
+from weather.forecasting.stores import Store, add_attributes, create_store, ending_of, file_attributes, open_store
 from weather.runtime.run_folder import hold
 
 REQUEST = "request"  # attribute of the file that says in JSON what it was asked for
@@ -100,8 +100,10 @@ class Output:
     def _mark(self, number: int) -> Path:
         return self.partial / "done" / f"{number}.json"
 
-    def finish(self) -> None:
-        """Give the file its name, in the place of what is to be overwritten."""
+    def finish(self, attributes: dict[str, str]) -> None:
+        """Add what is known at the end, and give the file its name, in the place of what is to be overwritten."""
+        if attributes:
+            add_attributes(self.inner, attributes)
         if self.path.exists() or self.path.is_symlink():
             replaced = self.partial / "replaced"
             _remove(replaced)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +19,26 @@ from weather.forecasting.initial_times import InitialState
 from weather.forecasting.output import Output
 from weather.forecasting.perturbation import Noise
 from weather.forecasting.progress import progress
-from weather.forecasting.stores import Store
+from weather.forecasting.stores import Store, file_attributes
 from weather.runtime.collectives import gather_from_ranks, on_first_rank
 from weather.runtime.ranks import Ranks
+
+BLOWN_UP = "blown_up"  # attribute of the file that says in JSON which of its forecasts are not finite
+MOST_NAMED = 10  # of these
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a forecast file.
+
+    Attributes:
+        complete_before: whether nothing was left to do.
+        blown_up: forecasts that are not finite; named: a line for each of the first of them.
+    """
+
+    complete_before: bool
+    blown_up: int
+    named: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -49,11 +67,8 @@ class Task:
         return sum(len(group.numbers) for group in self.ensemble)
 
 
-def produce(task: Task, output: Output, ranks: Ranks, *, overwrite: bool) -> list[str] | None:
+def produce(task: Task, output: Output, ranks: Ranks, *, overwrite: bool) -> Outcome:
     """Make what is still to be made of a forecast file. All ranks call it together.
-
-    Returns:
-        What became of forecasts that blew up, a line each; None where the file was complete already.
 
     Raises:
         WeatherError: the file is another command's, or a state cannot be read or is not finite.
@@ -61,13 +76,19 @@ def produce(task: Task, output: Output, ranks: Ranks, *, overwrite: bool) -> lis
     with contextlib.ExitStack() as locks:
         todo = on_first_rank(lambda: output.prepare(locks, overwrite=overwrite))
         if todo is None:
-            return None
+            return on_first_rank(lambda: _outcome_of(output))
         total = len(task.initial_states)
         if len(todo) < total and ranks.first:
             print(f"going on: {total - len(todo)} of {total} initial times are done")
         _produce_share(task, output, todo[ranks.rank :: ranks.world_size], show=ranks.first)
         gather_from_ranks(None)  # all have written
         return on_first_rank(lambda: _finish(task, output))
+
+
+def _outcome_of(output: Output) -> Outcome:
+    """Of a file that was complete before."""
+    said = json.loads(str(file_attributes(output.path).get(BLOWN_UP, "{}")))
+    return Outcome(True, int(said.get("forecasts", 0)), tuple(said.get("first", ())))
 
 
 def _produce_share(task: Task, output: Output, numbers: list[int], *, show: bool) -> None:
@@ -139,12 +160,14 @@ def _write(
             records[row]["blown_up"].setdefault(str(member), lead)
 
 
-def _finish(task: Task, output: Output) -> list[str]:
+def _finish(task: Task, output: Output) -> Outcome:
     lines = []
     for number, record in enumerate(output.records()):
         for member, lead in record["blown_up"].items():
             hours = output.layout.leads[lead] / np.timedelta64(3600, "s")
             who = f", member {member}" if task.members > 1 else ""
             lines.append(f"from {output.layout.initial_times[number]}{who}: not finite from lead {hours:g} h on")
-    output.finish()
-    return lines
+    named = lines[:MOST_NAMED]
+    # In the file too: the same command, given again, must not call it sound.
+    output.finish({BLOWN_UP: json.dumps({"forecasts": len(lines), "first": named})} if lines else {})
+    return Outcome(False, len(lines), tuple(named))

@@ -27,9 +27,10 @@ from weather.forecasting.variables import variables_of
 from weather.runtime.collectives import on_first_rank
 from weather.runtime.ranks import Ranks
 from weather.runtime.run_folder import git_commit
-from weather.verification.leads import ModelStep, parse_leads
+from weather.verification.leads import ModelStep, parse_leads, uneven_steps
 
 SECONDS_PER_HOUR = 3600
+COMMENT = "comment"  # CF: what a reader has to know besides
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,9 @@ class Request:
             f" of the archive {archive.data_dir}",
             REQUEST: json.dumps(asked),
         }
+        wavering = next(filter(None, map(uneven_steps, archive.splits.values())), None)
+        if wavering is not None:
+            attributes[COMMENT] = f"{wavering}, so valid times are not exact"
         return Layout(
             times,
             leads,

@@ -75,3 +75,15 @@ def file_attributes(path: Path) -> dict[str, Any]:
     from weather.forecasting.netcdf_store import netcdf_attributes
 
     return netcdf_attributes(path)
+
+
+def add_attributes(path: Path, attributes: dict[str, str]) -> None:
+    """Add attributes to a forecast file whose values are written."""
+    if ending_of(path) == ".zarr":
+        from weather.forecasting.zarr_store import add_zarr_attributes
+
+        add_zarr_attributes(path, attributes)
+    else:
+        from weather.forecasting.netcdf_store import add_netcdf_attributes
+
+        add_netcdf_attributes(path, attributes)

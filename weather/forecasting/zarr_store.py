@@ -24,9 +24,13 @@ def create_zarr(path: Path, layout: Layout, zarr_format: int) -> None:
         made[...] = each.values
     for variable in layout.data_variables():
         _create(root, zarr_format, variable, variable.shape, _chunks(variable), np.dtype("<f4"), np.float32(np.nan))
+    _consolidate(path, zarr_format)
+
+
+def _consolidate(path: Path, zarr_format: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # version 3 has no agreed form of it, but xarray reads this one
-        zarr.consolidate_metadata(path, zarr_format=zarr_format)
+        _zarr().consolidate_metadata(path, zarr_format=zarr_format)
 
 
 def _create(
@@ -98,6 +102,12 @@ def zarr_attributes(path: Path) -> dict[str, Any]:
         return dict(zarr.open_group(path, mode="r").attrs)
     except (OSError, ValueError, KeyError):
         return {}
+
+
+def add_zarr_attributes(path: Path, attributes: dict[str, str]) -> None:
+    root = _zarr().open_group(path, mode="r+", use_consolidated=False)
+    root.attrs.update(attributes)
+    _consolidate(path, root.metadata.zarr_format)
 
 
 def _zarr() -> Any:

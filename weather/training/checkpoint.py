@@ -15,6 +15,7 @@ import os
 import re
 import sys
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,8 @@ class Progress:
     Attributes:
         step: completed optimizer steps; the sample position follows from it.
         samples, flops, seconds: spent so far, over all restarts.
-        validation_loss: of these very weights, or None if they were not evaluated.
+        validation_loss: of these very weights, of one forecast, or None if they were not evaluated.
+        rollout_loss: the same, a mean over so many forecasts in a row as `rollout_forecasts` says, or None.
         ended: why the run ended here, if it did before all its steps.
         skipped: of the steps, those that changed no weight because their gradient was not finite.
         save_seconds: what the save before this one took, 0 if there was none.
@@ -67,6 +69,18 @@ class Progress:
     ended: str | None = None
     skipped: int = 0
     save_seconds: float = 0.0
+    rollout_loss: float | None = None
+    rollout_forecasts: int = 1
+
+    def evaluated(self, scores: Mapping[str, Any], longest: int) -> Progress:
+        """With the losses of an evaluation, whose rollouts were so long; with none where it has none."""
+        rollout = scores.get("rollout_loss")
+        return dataclasses.replace(
+            self,
+            validation_loss=scores.get("loss"),
+            rollout_loss=rollout,
+            rollout_forecasts=1 if rollout is None else longest,
+        )
 
 
 @dataclass(frozen=True)
@@ -210,10 +224,20 @@ def complete_checkpoints(folder: Path) -> list[Checkpoint]:
 
 
 def best_checkpoint(checkpoints: list[Checkpoint]) -> Checkpoint | None:
-    """The one with the lowest validation loss; of equals the first."""
-    losses = [(c.progress.validation_loss, c) for c in checkpoints]
-    judged = [(loss, c) for loss, c in losses if loss is not None and math.isfinite(loss)]
+    """The one with the lowest validation loss over the longest rollout that any was evaluated on; of equals the first.
+
+    Without rollouts it is the loss of one forecast. Weights from before a run's rollouts often have the lowest of that.
+    """
+    losses = [_validation_losses(c.progress) for c in checkpoints]
+    longest = max((forecasts for each in losses for forecasts in each), default=1)
+    judged = [(each[longest], c) for each, c in zip(losses, checkpoints, strict=True) if longest in each]
     return min(judged, key=lambda pair: pair[0], default=(None, None))[1]
+
+
+def _validation_losses(progress: Progress) -> dict[int, float]:
+    """Finite ones by how many forecasts in a row they are over."""
+    losses = {progress.rollout_forecasts: progress.rollout_loss, 1: progress.validation_loss}
+    return {forecasts: loss for forecasts, loss in losses.items() if loss is not None and math.isfinite(loss)}
 
 
 def set_aside(path: Path) -> Path:

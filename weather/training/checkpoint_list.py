@@ -109,16 +109,18 @@ def print_table(folder: Path, entries: list[Entry]) -> None:
     from rich.table import Table
 
     table = Table(title=str(folder), box=SIMPLE, padding=(0, 1, 0, 0))
-    columns = ("checkpoint", "step", "epoch", "samples", "FLOPs", "validation loss", "written by", "size", "written")
+    rollouts = any(e.checkpoint is not None and e.checkpoint.progress.rollout_loss is not None for e in entries)
+    losses = ("validation loss", *["of rollouts"] * rollouts)  # the best is by the second, where there is one
+    columns = ("checkpoint", "step", "epoch", "samples", "FLOPs", *losses, "written by", "size", "written")
     for column in columns:
         table.add_column(column, justify="left" if column in ("checkpoint", "written by", "written") else "right")
     table.add_column("status")
     for entry in entries:
-        cells = ["-"] * 6
+        cells = ["-"] * (5 + len(losses))
         if entry.checkpoint is not None:
             progress = entry.checkpoint.progress
-            loss = "-" if progress.validation_loss is None else f"{progress.validation_loss:.5g}"
-            cells = [str(progress.step), str(progress.epoch), str(progress.samples), f"{progress.flops:.3g}", loss]
+            cells = [str(progress.step), str(progress.epoch), str(progress.samples), f"{progress.flops:.3g}"]
+            cells += [_loss(progress.validation_loss), *[_loss(progress.rollout_loss)] * rollouts]
             cells.append(f"{entry.checkpoint.strategy} on {entry.checkpoint.world_size}")
         status = entry.status + (", best" if entry.best else "")
         table.add_row(entry.path.name, *cells, size(entry.bytes), entry.written[:16].replace("T", " "), status)
@@ -129,6 +131,10 @@ def print_table(folder: Path, entries: list[Entry]) -> None:
     for entry in entries:
         if entry.problem and entry.status != "partial":
             print(entry.problem)
+
+
+def _loss(value: float | None) -> str:
+    return "-" if value is None else f"{value:.5g}"
 
 
 def size(count: float) -> str:

@@ -49,7 +49,7 @@ class Forecaster:
 
 
 def choose_checkpoint(config: ConfigWrapper, wanted: str) -> Checkpoint:
-    """`best` (lowest validation loss), `last`, or the path of a checkpoint.
+    """`best` (see `best_checkpoint`), `last`, or the path of a checkpoint.
 
     Raises:
         CheckpointError: there is none, or one that cannot be read may be the one that is wanted.

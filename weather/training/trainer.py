@@ -253,7 +253,7 @@ class WeatherTrainer:
         self._judge(self.monitor.read())
         with self.watch.pause() as pause, self.run.averaged_weights():
             scores = self.run.validator.run()
-        self.progress = dataclasses.replace(self.progress, validation_loss=scores["loss"])
+        self.progress = self.progress.evaluated(scores, self.length.rollout.longest)
         self.evaluated_step, self.clock.evaluation_seconds = self.progress.step, pause.seconds
         self.reporter.validation(self.progress, scores)
 
@@ -262,9 +262,8 @@ class WeatherTrainer:
         self._judge(self.monitor.read())
         evaluated = self.evaluated_step == self.progress.step
         self.progress = dataclasses.replace(
-            self.progress,
+            self.progress if evaluated else self.progress.evaluated({}, 1),
             seconds=self.watch.total(),
-            validation_loss=self.progress.validation_loss if evaluated else None,
             ended=ended,
             skipped=self.health.skipped,
             save_seconds=self.store.last_seconds,

@@ -114,6 +114,17 @@ def describe_lead(hours: float) -> str:
     return f"{hours / 24:g}d" if hours % 24 == 0 else f"{hours:g}h"
 
 
+def uneven_steps(split: Split) -> str | None:
+    """What leads are where states are not equally far apart; None: they are."""
+    shortest, longest = split.step_range_hours()
+    if longest - shortest < WHOLE * split.step_hours:
+        return None
+    return (
+        f"states of the archive are {shortest:g} to {longest:g} h apart: leads count states, "
+        f"each as {split.step_hours:g} h"
+    )
+
+
 def initial_samples(split: Split, model: ModelStep, longest: int) -> Samples:
     """The samples whose longest lead has truth, so that all leads are verified from the same initial times.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -126,6 +127,7 @@ class Scores:
         """Score of the model minus that of a baseline, paired: each resample has the same initial times of both."""
         return self._interval(self._values(name, MODEL), self._values(name, baseline), name, coverage)
 
+    @functools.cached_property
     def blocks(self) -> tuple[int, ...]:
         """Initial times [L] in a block of the bootstrap: from the autocorrelation of the model's squared errors."""
         errors = self.squared_error[self.sources.index(MODEL)]
@@ -199,7 +201,7 @@ class Scores:
             estimate = estimate - score(theirs.mean(axis=1))
         low, high = np.full_like(estimate, np.nan), np.full_like(estimate, np.nan)
         if self.replicates and self.samples >= FEWEST:
-            for lead, length in enumerate(self.blocks()):
+            for lead, length in enumerate(self.blocks):
                 levels = quantile_levels(coverage, self.samples, length)
                 seed = derive_seed(0, "bootstrap", length)
                 drawn = resampling(self.samples, length, self.replicates, seed) / self.samples

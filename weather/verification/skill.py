@@ -14,6 +14,7 @@ from weather.data.order import evaluation_share
 from weather.runtime.collectives import on_first_rank, sum_over_ranks
 from weather.runtime.ranks import Ranks
 from weather.verification.climatology import Climatology
+from weather.verification.leads import describe_lead, uneven_steps
 from weather.verification.metrics import MEASURES, AreaMeans, ForecastScores, area_weights
 from weather.verification.regions import region_rows
 from weather.verification.rollout import Forecast, ForecastStates, Rollout
@@ -94,6 +95,16 @@ def _valid_times(rollout: Rollout, order: Sequence[np.ndarray]) -> Iterator[tupl
             yield state_times(rollout.samples, rollout.true_states(positions, step)), len(positions)
 
 
+def _true_leads(samples: Samples, steps: int) -> tuple[str, ...]:
+    """What the longest lead is in the mean, where time steps are uneven."""
+    uneven, time = uneven_steps(samples.split), samples.split.time
+    if uneven is None or time is None:
+        return ()
+    newest = samples.starts + samples.sequence_length - 1
+    hours = float((time[newest + steps * samples.dt] - time[newest]).astype(np.int64).mean()) / 3600
+    return (f"{uneven}; {describe_lead(samples.split.step_hours * samples.dt * steps)} is {hours:.4g} h in the mean",)
+
+
 def state_times(samples: Samples, states: np.ndarray) -> np.ndarray | None:
     """Valid times of states, or None where the archive has no time stamps."""
     return None if samples.split.time is None else samples.split.time[states]
@@ -120,7 +131,7 @@ class _Tables:
         self.means = AreaMeans(weights, rows, device)
         self.single = ForecastScores(self.means)
         reason = without_spectra(archive.longitude) if spectra else ""
-        self.remarks = (f"no spectra: {reason}",) if reason else ()
+        self.remarks = (*_true_leads(samples, steps[-1]), *((f"no spectra: {reason}",) if reason else ()))
         self.spectra = None
         if reason is None:
             slots = (len(self.sources) + 1) * len(steps)
