@@ -94,12 +94,21 @@ def test_a_branch_may_roll_out_further_from_where_it_begins(reference: Workplace
 
 def test_forecasts_that_were_made_cannot_be_changed(reference: Workplace) -> None:
     """Their FLOPs are counted by the schedule."""
-    folder = reference.folder
-    settings = [*COMMON, f"data.data_dir={folder}/archive", "rollout_schedule={0: 1, 2: 2, 4: 3}"]
-    prepared = prepare(load_config(folder / "configs.yaml", "tiny", settings))
-    trunk = str(folder / "checkpoints/single/checkpoint_epoch_1")
-    with pytest.raises(CheckpointError, match="training.rollout_schedule before step 3 was"):
-        find_resume_point(folder / "checkpoints/other", folder / "runs/other", trunk, prepared)
+    assert_refused(reference, "{0: 1, 2: 2, 4: 3}", "training.rollout_schedule before step 3 was")
+
+
+def test_the_longest_rollout_cannot_be_changed(reference: Workplace) -> None:
+    """It decides which samples have truth, and so the order of all."""
+    assert_refused(reference, "{0: 1, 1: 2, 4: 4}", "longest rollout .*was 3 and is now 4.*initial_weights")
+
+
+def assert_refused(place: Workplace, schedule: str, message: str) -> None:
+    """A run with this schedule cannot go on from the trunk, which has made three steps."""
+    settings = [*COMMON, f"data.data_dir={place.folder}/archive", f"rollout_schedule={schedule}"]
+    prepared = prepare(load_config(place.folder / "configs.yaml", "tiny", settings))
+    trunk = str(place.folder / "checkpoints/single/checkpoint_epoch_1")
+    with pytest.raises(CheckpointError, match=message):
+        find_resume_point(place.folder / "checkpoints/other", place.folder / "runs/other", trunk, prepared)
 
 
 @pytest.mark.parametrize("name", QUICK)
