@@ -20,7 +20,7 @@ ROLLOUTS = (*COMMON, "rollout_schedule={0: 1, 1: 2, 4: 3}")
 LEADS = ("random_leads=[1,2]", "tendency_scale=difference")
 RECOMPUTED = ("rollout_checkpointing=true",)
 KINDS = {"": (), "_recomputed": RECOMPUTED, "_leads": (*LEADS, *RECOMPUTED)}
-QUICK = ("ddp2", "fsdp2", "zero3")  # one way each of replicas, slices and hooks
+ON_TWO_RANKS = ("", "_leads")
 
 
 @pytest.fixture(scope="module")
@@ -38,26 +38,12 @@ def reference(workplace: Workplace) -> Workplace:
     return workplace
 
 
-def of_two_ranks(names: list[str], kinds: list[str]) -> list[Run]:
-    both = {name: (*ROLLOUTS, "micro_batch_size=2", *TWO_RANKS[name].settings) for name in names}
-    return [Run(name + kind, (*both[name], *KINDS[kind])) for name in names for kind in kinds]
-
-
 @pytest.fixture(scope="module")
 def two_ranks(reference: Workplace) -> Workplace:
-    reference.run_many(of_two_ranks(list(QUICK), ["_leads"]), ranks=2)
+    """Every strategy keeps the activations of its rollouts; then it is given random leads, and recomputes."""
+    both = {name: (*ROLLOUTS, "micro_batch_size=2", *TWO_RANKS[name].settings) for name in TWO_RANKS}
+    reference.run_many([Run(n + kind, (*both[n], *KINDS[kind])) for n in both for kind in ON_TWO_RANKS], ranks=2)
     return reference
-
-
-@pytest.fixture(scope="module")
-def all_on_two_ranks(reference: Workplace) -> Workplace:
-    """All strategies keep all activations of their rollouts, recompute them, and are given random leads."""
-    reference.run_many(of_two_ranks(list(TWO_RANKS), list(KINDS)), ranks=2)
-    return reference
-
-
-def assert_as_single(place: Workplace, name: str, kind: str) -> None:
-    assert_alike(place, name + kind, f"single{kind}", loss=TOLERANCE, norm=TOLERANCE, weight=TOLERANCE)
 
 
 def test_recomputed_forecasts_have_the_same_gradients(reference: Workplace) -> None:
@@ -111,13 +97,8 @@ def assert_refused(place: Workplace, schedule: str, message: str) -> None:
         find_resume_point(place.folder / "checkpoints/other", place.folder / "runs/other", trunk, prepared)
 
 
-@pytest.mark.parametrize("name", QUICK)
-def test_two_ranks_agree_with_one_process(two_ranks: Workplace, name: str) -> None:
-    assert_as_single(two_ranks, name, "_leads")
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ON_TWO_RANKS)
 @pytest.mark.parametrize("name", TWO_RANKS)
-def test_every_strategy_agrees_with_one_process(all_on_two_ranks: Workplace, name: str, kind: str) -> None:
-    assert_as_single(all_on_two_ranks, name, kind)
+def test_every_strategy_agrees_with_one_process(two_ranks: Workplace, name: str, kind: str) -> None:
+    assert_alike(two_ranks, name + kind, f"single{kind}", loss=TOLERANCE, norm=TOLERANCE, weight=TOLERANCE)
