@@ -94,7 +94,6 @@ def test_evaluation_benchmark_gives_shares() -> None:
     shares = result["share_of_step_forward"]
     assert list(shares) == ["step_forward", "forecaster", "rollout", "evaluation", "reading", "scoring"]
     assert shares["step_forward"] == 1 and min(shares.values()) > 0
-    assert shares["evaluation"] < shares["scoring"]  # beside the same scores, a model that costs nothing
 
 
 def test_evaluation_benchmark_refuses_rollouts_that_no_model_can_make() -> None:

@@ -9,8 +9,8 @@ import sys
 
 from weather.data.quasigeostrophic import CHANNELS
 from weather.data.synthetic import create_test_data
-from weather.data.synthetic_progress import simulation_bar
 from weather.errors import command_line
+from weather.runtime.progress import progress_bar
 
 DESCRIPTION = f"""\
 Write an archive of synthetic weather, to try everything out before real data is at hand.
@@ -73,7 +73,7 @@ def main() -> None:
     if channels and len(channels) == 1 and channels[0].isdecimal():
         arguments["channels"] = int(channels[0])
     arguments["states_per_year"] = arguments["states_per_year"] or None
-    with simulation_bar() as progress:
+    with progress_bar("simulating weather", unit="days") as progress:
         # Within the bar, which redirects stdout so that a message is not wiped away with it.
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
         create_test_data(**arguments, progress=progress)

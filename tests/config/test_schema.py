@@ -210,6 +210,11 @@ def test_temporal_coverage_spans(span: str) -> None:
     assert value_of("temporal_coverage", span) == span
 
 
+def test_a_run_has_one_beginning() -> None:
+    with pytest.raises(ConfigError, match="initial_weights begin a run at step 0.*one beginning"):
+        ConfigWrapper({"branch_from": "one", "initial_weights": "other"})
+
+
 def test_heads_divide_the_width() -> None:
     with pytest.raises(ConfigError, match=r"embed_dim 380 .* num_heads 8: nearest valid embed_dim 376 or 384"):
         ConfigWrapper({"embed_dim": 380, "num_heads": 8})

@@ -291,7 +291,9 @@ def test_fewer_states_than_a_sample_needs(
     with pytest.raises(DataError) as error:
         archive.training_starts(written.section(dt=dt), sequence_length)
     assert f"{written.folder / 'train'}: no {span} consecutive states among {states} in 1 file(s)" in str(error.value)
-    assert f"sequence_length {sequence_length} + dt {dt} = {span} states without a gap" in str(error.value)
+    assert f"sequence_length {sequence_length} + {dt} to its last target = {span} states without a gap" in str(
+        error.value
+    )
 
 
 def test_exactly_as_many_states_as_a_sample_needs(make_archive: MakeArchive) -> None:

@@ -21,7 +21,7 @@ ROLLOUTS = (*COMMON, "rollout_schedule={0: 1, 1: 2, 4: 3}")
 LEADS = ("random_leads=[1,2]", "tendency_scale=difference")
 RECOMPUTED = ("rollout_checkpointing=true",)
 KINDS = {"": (), "_recomputed": RECOMPUTED, "_leads": (*LEADS, *RECOMPUTED)}
-QUICK = ("ddp2", "fsdp2", "zero3")  # one way each of replicas, slices and hooks
+ON_TWO_RANKS = ("", "_leads")
 
 
 @pytest.fixture(scope="module")
@@ -39,26 +39,12 @@ def reference(workplace: Workplace) -> Workplace:
     return workplace
 
 
-def of_two_ranks(names: list[str], kinds: list[str]) -> list[Run]:
-    both = {name: (*ROLLOUTS, "micro_batch_size=2", *TWO_RANKS[name].settings) for name in names}
-    return [Run(name + kind, (*both[name], *KINDS[kind])) for name in names for kind in kinds]
-
-
 @pytest.fixture(scope="module")
 def two_ranks(reference: Workplace) -> Workplace:
-    reference.run_many(of_two_ranks(list(QUICK), ["_leads"]), ranks=2)
+    """Every strategy keeps the activations of its rollouts; then it is given random leads, and recomputes."""
+    both = {name: (*ROLLOUTS, "micro_batch_size=2", *TWO_RANKS[name].settings) for name in TWO_RANKS}
+    reference.run_many([Run(n + kind, (*both[n], *KINDS[kind])) for n in both for kind in ON_TWO_RANKS], ranks=2)
     return reference
-
-
-@pytest.fixture(scope="module")
-def all_on_two_ranks(reference: Workplace) -> Workplace:
-    """All strategies keep all activations of their rollouts, recompute them, and are given random leads."""
-    reference.run_many(of_two_ranks(list(TWO_RANKS), list(KINDS)), ranks=2)
-    return reference
-
-
-def assert_as_single(place: Workplace, name: str, kind: str) -> None:
-    assert_alike(place, name + kind, f"single{kind}", loss=TOLERANCE, norm=TOLERANCE, weight=TOLERANCE)
 
 
 def test_recomputed_forecasts_have_the_same_gradients(reference: Workplace) -> None:
@@ -97,21 +83,25 @@ def test_a_branch_may_roll_out_further_from_where_it_begins(reference: Workplace
 
 def test_forecasts_that_were_made_cannot_be_changed(reference: Workplace) -> None:
     """Their FLOPs are counted by the schedule."""
-    folder = reference.folder
-    settings = [*COMMON, f"data.data_dir={folder}/archive", "rollout_schedule={0: 1, 2: 2, 4: 3}"]
-    prepared = prepare(load_config(folder / "configs.yaml", "tiny", settings))
-    trunk = str(folder / "checkpoints/single/checkpoint_epoch_1")
-    with pytest.raises(CheckpointError, match="training.rollout_schedule before step 3 was"):
-        find_resume_point(folder / "checkpoints/other", folder / "runs/other", trunk, prepared)
+    assert_refused(reference, "{0: 1, 2: 2, 4: 3}", "training.rollout_schedule before step 3 was")
 
 
-@pytest.mark.parametrize("name", QUICK)
-def test_two_ranks_agree_with_one_process(two_ranks: Workplace, name: str) -> None:
-    assert_as_single(two_ranks, name, "_leads")
+def test_the_longest_rollout_cannot_be_changed(reference: Workplace) -> None:
+    """It decides which samples have truth, and so the order of all."""
+    assert_refused(reference, "{0: 1, 1: 2, 4: 4}", "longest rollout .*was 3 and is now 4.*initial_weights")
+
+
+def assert_refused(place: Workplace, schedule: str, message: str) -> None:
+    """A run with this schedule cannot go on from the trunk, which has made three steps."""
+    settings = [*COMMON, f"data.data_dir={place.folder}/archive", f"rollout_schedule={schedule}"]
+    prepared = prepare(load_config(place.folder / "configs.yaml", "tiny", settings))
+    trunk = str(place.folder / "checkpoints/single/checkpoint_epoch_1")
+    with pytest.raises(CheckpointError, match=message):
+        find_resume_point(place.folder / "checkpoints/other", place.folder / "runs/other", trunk, prepared)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ON_TWO_RANKS)
 @pytest.mark.parametrize("name", TWO_RANKS)
-def test_every_strategy_agrees_with_one_process(all_on_two_ranks: Workplace, name: str, kind: str) -> None:
-    assert_as_single(all_on_two_ranks, name, kind)
+def test_every_strategy_agrees_with_one_process(two_ranks: Workplace, name: str, kind: str) -> None:
+    assert_alike(two_ranks, name + kind, f"single{kind}", loss=TOLERANCE, norm=TOLERANCE, weight=TOLERANCE)

@@ -41,7 +41,9 @@ def test_a_climatology_beats_persistence_months_ahead_and_the_scorecard_shows_it
         # The season turns round in half a year; 0.88, 0.62 and 0.54 of persistence were measured for u10.
         assert ratio[0] < 1 and ratio[1] < 0.75 and ratio[2] < 0.65, (channel, ratio)
         assert ratio[0] > ratio[1] > ratio[2]
-    assert "window of 61 days, of 96 training states" in output, "a month is within the window of every day of the year"
+    assert "window of 61 days) of the 96 training states" in output, (
+        "a month is within the window of every day of the year"
+    )
 
     chain.run(
         "weather.forecast", "--run", "runs/winds", "--init", "1991-01-17T02", "--leads", leads[-1], "--out", "out.nc"

@@ -84,6 +84,17 @@ def test_a_run_is_resumed_and_evaluated_with_its_own_inputs(archive: WrittenArch
         WeatherTrainer(config(archive, max_steps=4), device="cpu").train()
 
 
+def test_weights_that_know_other_inputs_are_no_initial_weights(archive: WrittenArchive) -> None:
+    """Even where there are as many."""
+    WeatherTrainer(config(archive, extra_inputs=["sin_latitude"], max_steps=1), device="cpu").train()
+    weights = str(archive.folder.parent / "checkpoints/one/checkpoint_step_1")
+    tuned = config(archive, extra_inputs=["cos_latitude"], initial_weights=weights, name="tuned")
+    with pytest.raises(
+        CheckpointError, match=r"data.extra_inputs was \['sin_latitude'\] and is now \['cos_latitude'\]"
+    ):
+        WeatherTrainer(tuned, device="cpu").train()
+
+
 def test_forecasts_depend_on_the_time_and_pass_gradients_to_the_states(archive: WrittenArchive) -> None:
     found = config(archive)
     opened = open_archive(found.data)

@@ -242,6 +242,18 @@ def test_a_spike_is_recorded_and_told(watch: Callable[..., Watched], capsys: pyt
     assert "the loss 6.5 of step 41 is 9.9 standard deviations above" in capsys.readouterr().out
 
 
+def test_the_jump_where_a_longer_rollout_begins_is_no_spike(watch: Callable[..., Watched]) -> None:
+    watched = watch(spike_sigma=4.0, rollout_schedule={0: 1, 40: 2})
+    for step in range(1, 41):
+        watched.see(step, loss=1.0 + step % 2)
+    for step in range(41, 81):
+        watched.see(step, loss=20.0 + step % 2)
+    assert watched.events("spike") == []
+    watched.see(81, loss=30.0)
+    [spike] = watched.events("spike")
+    assert (spike["step"], spike["mean"]) == (81, 20.5), "of the rollouts of two only"
+
+
 def test_a_spike_sigma_of_0_tells_none(watch: Callable[..., Watched]) -> None:
     watched = watch(spike_sigma=0.0)
     for step in range(1, 41):

@@ -207,6 +207,14 @@ class TrainingSection(Section):
             return value
         return {"bf16-mixed": "bf16", "16-mixed": "fp16", "32-true": "fp32", 32: "fp32", "32": "fp32"}.get(value, value)
 
+    @model_validator(mode="after")
+    def _one_beginning(self) -> TrainingSection:
+        if self.branch_from is not None and self.initial_weights is not None:
+            raise ValueError(
+                "initial_weights begin a run at step 0, and branch_from at another run's step: it has one beginning"
+            )
+        return self
+
 
 class LoggingSection(Section):
     """Where the numbers go beside the console and metrics.jsonl."""

@@ -96,7 +96,8 @@ class Split:
             raise DataError(
                 f"no {span} consecutive states among {self.states} in {len(self.headers)} file(s)",
                 where=self.headers[0].path.parent,
-                rule=f"a sample needs sequence_length {sequence_length} + dt {dt} = {span} states without a gap",
+                rule=f"a sample needs sequence_length {sequence_length} + {dt} to its last target = {span} states "
+                "without a gap",
             )
         return starts
 

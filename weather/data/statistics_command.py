@@ -8,7 +8,6 @@ from pathlib import Path
 
 from weather.data.archive import Split, open_split
 from weather.data.order import sample_starts
-from weather.data.reading_progress import reading_progress
 from weather.data.statistics import FOLDER, read_record, write_record
 from weather.data.statistics_collection import collect, forget_parts
 from weather.data.statistics_comparison import check_files, compare, deviations_to_json, keep_moments
@@ -17,6 +16,7 @@ from weather.data.statistics_record import StatisticsRecord
 from weather.data.statistics_table import print_deviations, print_record
 from weather.errors import ConfigError
 from weather.runtime.nodes import usable_cores
+from weather.runtime.progress import progress_bar
 
 MOST_WORKERS = 8  # by default: more seldom help, for storage is the limit then
 WHOLE = 1e-3  # by so much a lead in hours may miss a whole number of time steps
@@ -29,7 +29,7 @@ def compute_statistics(data_dir: Path, split: str, leads: str | None, workers: i
     before = read_record(data_dir) if split == "train" else None
     kept = [] if before is None else [n for n in before.differences if sample_starts(opened.consecutive, n + 1).size]
     wanted = sorted({*kept, *(lead_steps(leads, opened) if leads else ())})
-    with reading_progress("reading states") as progress:
+    with progress_bar("reading", unit="states") as progress:
         record = collect(
             data_dir,
             split=split,
@@ -65,7 +65,7 @@ def check_statistics(data_dir: Path, workers: int | None, report: Path | None) -
     """Compare the statistics on disk with the training states; 1 if they disagree."""
     written = check_files(data_dir)
     leads = [] if written is None else list(written.differences)
-    with reading_progress("reading states") as progress:
+    with progress_bar("reading", unit="states") as progress:
         found = collect(data_dir, leads=leads, workers=_workers(workers), keeps_parts=False, progress=progress)
     deviations = compare(data_dir, found, written)
     print_deviations(deviations, found.step_hours)

@@ -13,10 +13,10 @@ import numpy as np
 from weather.data.archive import Archive
 from weather.errors import ConfigError
 from weather.forecasting.layout import Layout
-from weather.forecasting.progress import progress
 from weather.forecasting.stores import Store
 from weather.forecasting.truth import Truth
 from weather.forecasting.variables import find_channel
+from weather.runtime.progress import counting_bar
 
 FRAMES_PER_SECOND = 5
 DOTS_PER_INCH = 90
@@ -103,7 +103,10 @@ def _write_frames(scene: Scene, index: int, truth: Truth, writer: Any, path: Pat
     axes[0][0].set_ylabel("latitude [degrees north]")
     figure.colorbar(meshes[0], ax=axes[0].tolist(), label=scene.channel + (f" [{unit}]" if unit else ""), shrink=0.9)
     heading = figure.suptitle(" \n ")
-    with writer.saving(figure, str(path), DOTS_PER_INCH), progress("animating", len(valid), show=True) as advance:
+    with (
+        writer.saving(figure, str(path), DOTS_PER_INCH),
+        counting_bar("animating", len(valid), unit="frames") as advance,
+    ):
         for lead, time in enumerate(valid):
             meshes[0].set_array(scene.store.read(0, lead)[0, index])
             if beside:
@@ -114,7 +117,7 @@ def _write_frames(scene: Scene, index: int, truth: Truth, writer: Any, path: Pat
             begin, until = (str(each)[:16].replace("T", " ") for each in (layout.initial_times[0], time))
             heading.set_text(f"{scene.title}: {scene.channel} from {begin}\nlead {hours:g} h, valid {until} UTC")
             writer.grab_frame()
-            advance()
+            advance(1)
     plt.close(figure)
 
 

@@ -16,10 +16,10 @@ import torch
 from weather.data.archive import Archive
 from weather.errors import ConfigError
 from weather.forecasting.layout import Layout
-from weather.forecasting.progress import progress
 from weather.forecasting.stores import Store
 from weather.forecasting.truth import Truth
 from weather.runtime.collectives import sum_over_ranks
+from weather.runtime.progress import counting_bar
 from weather.runtime.ranks import Ranks
 from weather.verification.ensemble_scores import score_ensemble
 from weather.verification.metrics import area_weights
@@ -96,7 +96,7 @@ def verify_ensemble(
     counts = torch.zeros(len(layout.leads), dtype=torch.float64)
     mine = range(ranks.rank, len(layout.initial_times), ranks.world_size)
     work = [(initial, lead) for initial in mine for lead in range(len(layout.leads))]
-    with contextlib.closing(truth), progress("verifying", len(work), show=ranks.first) as advance:
+    with contextlib.closing(truth), counting_bar("verifying", len(work), shows=ranks.first) as advance:
         for initial, lead in work:
             observed = truth.at(valid[initial, lead])
             if observed is not None:
@@ -107,7 +107,7 @@ def verify_ensemble(
                 shares = (scores.ranks * weights.to(fields.dtype)).mean(dim=(2, 3)).T
                 histogram[lead] += shares.cpu().double()
                 counts[lead] += 1
-            advance()
+            advance(1)
     for values in (sums, histogram, counts):
         sum_over_ranks(values)
     if not counts.any():

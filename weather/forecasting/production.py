@@ -18,9 +18,9 @@ from weather.forecasting.ensemble import Members, go_forward
 from weather.forecasting.initial_times import InitialState
 from weather.forecasting.output import Output
 from weather.forecasting.perturbation import Noise
-from weather.forecasting.progress import progress
 from weather.forecasting.stores import Store, file_attributes
 from weather.runtime.collectives import gather_from_ranks, on_first_rank
+from weather.runtime.progress import counting_bar
 from weather.runtime.ranks import Ranks
 
 BLOWN_UP = "blown_up"  # attribute of the file that says in JSON which of its forecasts are not finite
@@ -95,13 +95,13 @@ def _produce_share(task: Task, output: Output, numbers: list[int], *, show: bool
     together = max(1, task.batch_size // task.members)
     groups = [numbers[begin : begin + together] for begin in range(0, len(numbers), together)]
     store = output.open()
-    with contextlib.closing(store), progress("forecasting", len(groups) * task.steps[-1], show=show) as advance:
+    with contextlib.closing(store), counting_bar("forecasting", len(groups) * task.steps[-1], shows=show) as advance:
         for group in groups:
             records: list[dict[str, Any]] = [{"blown_up": {}} for _ in group]
             for step, states in enumerate(_forecasts(task, group), start=1):
                 if step in task.steps:
                     _write(task, store, group, records, task.steps.index(step), states)
-                advance()
+                advance(1)
             store.flush()
             for number, record in zip(group, records, strict=True):
                 output.mark(number, record)

@@ -18,6 +18,7 @@ from weather.config.schema import TrainingSection
 from weather.config.wrapper import ConfigWrapper
 from weather.errors import ConfigError
 from weather.model.transformer import WeatherTransformer
+from weather.runtime.compiler import missing_compiler
 from weather.runtime.device import Device
 from weather.runtime.ranks import Ranks
 from weather.strategies.batches import BatchPlan, plan_batches
@@ -76,7 +77,7 @@ class Strategy(ABC):
 
         Raises:
             ConfigError: the batch does not divide; the strategy does not fit the world or the device; an option of
-                another strategy is set, which would do nothing.
+                another strategy is set, which would do nothing; blocks are to be compiled where no compiler is.
         """
         if cls.parallel and ranks.launcher == "single":
             raise ConfigError(
@@ -91,6 +92,14 @@ class Strategy(ABC):
                 where="training.strategy",
                 rule="mps serves a single process",
                 fix="--strategy single",
+            )
+        missing = missing_compiler(device.torch_device.type) if config.model.compile == "blocks" else None
+        if missing is not None:
+            raise ConfigError(
+                f"model.compile = blocks, but there is no compiler: {missing} is not found",
+                where="model.compile",
+                rule="torch.compile leaves the source that it writes to the system's compiler",
+                fix="install it, or --set model.compile=none, which is slower",
             )
         for key, owner in STRATEGY_OPTIONS.items():
             if owner != cls.name and getattr(config.training, key) != TrainingSection.model_fields[key].default:

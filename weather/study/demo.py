@@ -9,8 +9,8 @@ from typing import Any
 
 from weather.config.files import find_config_file
 from weather.data.synthetic import create_test_data
-from weather.data.synthetic_progress import simulation_bar
 from weather.errors import EXIT_COMPLETE
+from weather.runtime.progress import progress_bar
 from weather.study.design.description import StudyDescription
 from weather.study.design.plan_text import plan_lines
 from weather.study.design.planning import make_plan, write_plan
@@ -95,7 +95,7 @@ def run_demo(
     description = demo_description(demo, data_dir)
     archive = Path(description.overrides["data.data_dir"])
     say(f"== archive: {demo.train_years} years of synthetic weather in {archive}")
-    with simulation_bar() as progress:
+    with progress_bar("simulating weather", unit="days") as progress:
         create_test_data(archive, **ARCHIVE, train_years=demo.train_years, progress=progress)
 
     folder = StudyFolder(experiments / description.name)

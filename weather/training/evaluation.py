@@ -17,6 +17,7 @@ from weather.data.statistics import Statistics
 from weather.errors import ConfigError, DataError
 from weather.runtime.collectives import on_first_rank, start_process_group
 from weather.runtime.device import choose_device
+from weather.runtime.progress import progress_bar
 from weather.runtime.ranks import find_ranks
 from weather.runtime.run_folder import read_config
 from weather.training.checkpoint import Checkpoint
@@ -25,7 +26,6 @@ from weather.training.preparation import DIFFERENCES, resolve_model
 from weather.training.restore import Forecaster, choose_checkpoint, restore, verified
 from weather.verification.climatology import Climatology, fit_climatology
 from weather.verification.leads import ModelStep, choose_initial_times, initial_samples
-from weather.verification.progress import verification_bar
 from weather.verification.scores import BASELINES, REPLICATES, Scores
 from weather.verification.skill import verify
 
@@ -119,7 +119,7 @@ def evaluate(
         known[of_what] = fit_climatology(
             archive, climatology, ranks=ranks, channels=channels, report=print if ranks.first else lambda line: None
         )
-    with verification_bar(ranks) as progress:
+    with progress_bar("initial times", shows=ranks.first) as progress:
         scores = verify(
             forecaster,
             archive,

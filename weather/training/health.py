@@ -44,6 +44,7 @@ class Health:
         self.limit = prepared.config.training.max_nonfinite_steps
         self.spikes = SpikeDetector(prepared.config.training.spike_sigma)
         self._overflows = self._nonfinite = 0  # in a row
+        self._forecasts = 0  # in a row, of the step seen last
 
     def examine(self, reading: Reading) -> None:
         """Take in the outcome of a step; all ranks call it with the same reading.
@@ -62,6 +63,10 @@ class Health:
         if not reading.applied:
             self.skipped += 1
             (self._record_overflow if overflow else self._record_nonfinite)(reading)
+        forecasts = self.prepared.length.rollout.forecasts(reading.step - 1)
+        if forecasts != self._forecasts:
+            self._forecasts = forecasts
+            self.spikes.begin_anew()  # the mean over a longer rollout is larger, by design
         spike = self.spikes.see(reading.loss)
         if spike is not None:
             self.log.event("spike", step=reading.step, **spike.__dict__)

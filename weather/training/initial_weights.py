@@ -40,17 +40,18 @@ def _refuse_others(checkpoint: Checkpoint, prepared: Prepared) -> None:
     Raises:
         CheckpointError: naming the first difference.
     """
-    model = {k: v for k, v in changed_identity(checkpoint.config, prepared.config).items() if k.startswith("model.")}
+    keys = changed_identity(checkpoint.config, prepared.config).items()
     read = {f"the archive's {name}" for name in READ}
-    changed = model | {k: v for k, v in changed_samples(checkpoint.samples, prepared).items() if k in read}
+    changed = {key: values for key, values in keys if key.startswith("model.") or key == "data.extra_inputs"}
+    changed |= {key: values for key, values in changed_samples(checkpoint.samples, prepared).items() if key in read}
     if not changed:
         return
     key, (before, now) = next(iter(changed.items()))
     error = CheckpointError(
         f"{key} was {before!r} and is now {now!r}",
         where=f"training.initial_weights = {checkpoint.path}",
-        rule="weights go on with the model, the channels, the time step and the normalisation that they were trained "
-        "with",
+        rule="weights go on with the model, the channels, the extra inputs, the time step and the normalisation that "
+        "they were trained with",
         fix="restore the value, or leave training.initial_weights out",
     )
     error.agreed = True

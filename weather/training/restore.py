@@ -12,6 +12,7 @@ from weather.config.wrapper import ConfigWrapper
 from weather.data.archive import Archive
 from weather.errors import CheckpointError
 from weather.model.transformer import WeatherTransformer
+from weather.runtime.compiler import missing_compiler
 from weather.runtime.device import Device
 from weather.training.checkpoint import (
     Checkpoint,
@@ -96,9 +97,9 @@ def _named_instead(problem: CheckpointError, wanted: str) -> CheckpointError:
 
 
 def restore(config: ConfigWrapper, checkpoint: Checkpoint, archive: Archive, device: Device) -> Forecaster:
-    """Build the model and load its weights; on a GPU it is compiled as it was in training.
+    """Build the model and load its weights; on a GPU it is compiled as it was in training, if there is a compiler.
 
-    A CPU that only evaluates need not have a compiler, and would wait long for it.
+    A machine that only evaluates need not have one, and a CPU would wait long for it.
 
     Args:
         archive: with the statistics that the model was trained with.
@@ -111,7 +112,7 @@ def restore(config: ConfigWrapper, checkpoint: Checkpoint, archive: Archive, dev
     averaged = any(name.startswith("average.") for name in TensorReader(checkpoint.path).shapes())
     kind = "average" if averaged else "model"
     load_tensors(checkpoint.path, {f"{kind}.{name}": p.detach() for name, p in model.named_parameters()})
-    if config.model.compile == "blocks" and device.torch_device.type == "cuda":
+    if config.model.compile == "blocks" and device.torch_device.type == "cuda" and missing_compiler("cuda") is None:
         model.compile_blocks()
     step = ForecastStep(config, archive, device.torch_device)
     return Forecaster(config, checkpoint, model.to(device.torch_device).eval(), step, device)

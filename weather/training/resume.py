@@ -62,29 +62,36 @@ def find_resume_point(folder: Path, run: Path, resume: str, prepared: Prepared) 
                 raise
             passed_over.append(on_first_rank(functools.partial(_put_away, found.path, problem)))
     chosen = dataclasses.replace(checkpoint, passed_over=tuple(passed_over))
-    changed = changed_identity(chosen.config, prepared.config) | changed_samples(chosen.samples, prepared)
-    changed |= _changed_past(chosen, prepared.config)
+    changed = changed_identity(chosen.config, prepared.config) | _changed_rollouts(chosen, prepared.config)
+    changed |= changed_samples(chosen.samples, prepared)
     if changed:
         key, (before, now) = next(iter(changed.items()))
         error = CheckpointError(
             f"{key} was {before!r} and is now {now!r}",
             where=chosen.path,
             rule="model, samples, batch, seed and the rollouts that were made stay the same over a run",
-            fix="restore the value, or give another experiment.name",
+            fix="restore the value, or give another experiment.name; training.initial_weights begins a new run with "
+            "the weights of another",
         )
         error.agreed = True
         raise error
     return chosen
 
 
-def _changed_past(checkpoint: Checkpoint, config: ConfigWrapper) -> dict[str, tuple[Any, Any]]:
-    """`training.rollout_schedule` if it says other than the checkpoint's of a step that was made: FLOPs are its sum."""
+def _changed_rollouts(checkpoint: Checkpoint, config: ConfigWrapper) -> dict[str, tuple[Any, Any]]:
+    """What of `training.rollout_schedule` a run keeps, if it differs from the checkpoint's.
+
+    The steps that were made, for FLOPs are their sum; the longest rollout, for it decides which samples there are.
+    """
     before = checkpoint.config["training"].get("rollout_schedule", {"0": 1})
     now = config.training.rollout_schedule
     made = checkpoint.progress.step
     old, new = (RolloutSchedule.of({int(first): n for first, n in each.items()}) for each in (before, now))
-    same = old.up_to(made) == new.up_to(made)
-    return {} if same else {f"training.rollout_schedule before step {made}": (before, now)}
+    if old.up_to(made) != new.up_to(made):
+        return {f"training.rollout_schedule before step {made}": (before, now)}
+    if old.longest != new.longest:
+        return {"the longest rollout of training.rollout_schedule": (old.longest, new.longest)}
+    return {}
 
 
 def _candidate(folder: Path, run: Path, resume: str, trunk: str | None) -> tuple[Found | None, bool]:

@@ -38,6 +38,10 @@ class SpikeDetector:
         self.sigma = sigma
         self._losses: collections.deque[float] = collections.deque(maxlen=WINDOW)
 
+    def begin_anew(self) -> None:
+        """Forget the losses so far: those that come are of something else."""
+        self._losses.clear()
+
     def see(self, loss: float) -> Spike | None:
         """Take in the loss of the next step; gives a spike if it is one."""
         if self.sigma == 0 or not math.isfinite(loss):

@@ -13,9 +13,9 @@ import torch
 
 from weather.data.archive import Archive
 from weather.errors import ConfigError
+from weather.runtime.progress import progress_bar
 from weather.runtime.ranks import Ranks
 from weather.verification.harmonics import ALONE, fit_harmonics
-from weather.verification.progress import verification_bar
 from weather.verification.window import FEWEST_STATES, WIDER, plan_window
 from weather.verification.window_file import window_climatology
 
@@ -73,7 +73,7 @@ def fit_climatology(
     if kind != "harmonic" and split.time is not None:
         window = plan_window(split.time, split.step_hours)
     if window is not None:
-        with verification_bar(ranks, "climatology") as progress:
+        with progress_bar("climatology", shows=ranks.first) as progress:
             return window_climatology(archive, window, ranks=ranks, channels=channels, report=report, progress=progress)
     if kind == "window":
         raise ConfigError(

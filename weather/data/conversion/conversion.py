@@ -16,7 +16,6 @@ from weather.data.conversion.blocks import THREADS, Plan, block_budget, cut_bloc
 from weather.data.conversion.existing import PROVENANCE_FILE, check_place, is_complete, make_room
 from weather.data.conversion.journal import PartResult, forget, request_record, work_folder
 from weather.data.conversion.planning import Planned, make_plan
-from weather.data.conversion.progress import progress
 from weather.data.conversion.reading import SourceReader
 from weather.data.conversion.request import Request
 from weather.data.conversion.sources import find_sources
@@ -28,6 +27,7 @@ from weather.data.moments import Moments
 from weather.data.statistics import replace_file, write_record
 from weather.data.statistics_collection import collect, forget_parts, make_record
 from weather.errors import DataError
+from weather.runtime.progress import counting_bar, progress_bar
 
 ROOM_LEFT = 64 * 2**20  # bytes that must stay free on the disk
 INDEX_FOLDER = "grib_indices"
@@ -83,7 +83,7 @@ def convert(
     index_folder = None if dry_run else work_folder(archive) / INDEX_FOLDER
     if index_folder is not None:
         index_folder.mkdir(parents=True, exist_ok=True)
-    with progress("looking through the sources", len(sources), bytes_=False) as advance:
+    with counting_bar("looking through the sources", len(sources)) as advance:
         planned = make_plan(request, sources, archive, block_bytes=block_bytes, index_folder=index_folder,
                             advance=lambda: advance(1))  # fmt: skip
     plan = planned.plan
@@ -94,7 +94,7 @@ def convert(
     index_folder.mkdir(parents=True, exist_ok=True)  # type: ignore[union-attr]
     _check_space(plan)
     total = plan.state_bytes * sum(len(part.times) for part in plan.parts)
-    with progress("converting", total, bytes_=True) as advance:
+    with counting_bar("converting", total, unit="bytes") as advance:
         results = write_parts(plan, workers, advance, stop)
     if results is None:
         return Outcome(False, 0, "stopped; the same command goes on from here")
@@ -152,15 +152,8 @@ def _finish(
             fix="fill them: --fill mean, nearest or a number",
         )
     if leads:
-        total = sum(r.states for p, r in zip(plan.parts, results, strict=True) if p.split == "train")
-        with progress("statistics of differences", total, bytes_=False) as advance:
-            seen = [0]
-
-            def advanced(done: int, _: int) -> None:
-                advance(done - seen[0])
-                seen[0] = done
-
-            record = collect(plan.archive, leads=leads, workers=workers, progress=advanced)
+        with progress_bar("statistics of differences", unit="states") as progress:
+            record = collect(plan.archive, leads=leads, workers=workers, progress=progress)
     else:
         record = make_record(plan.archive, open_split(plan.archive, "train"), training)
     write_record(plan.archive, record)

@@ -11,8 +11,7 @@ from typing import TypeVar
 from weather.errors import ConfigError, DataError
 from weather.presentation.parts import Drawing, Part
 from weather.presentation.writing import write_bytes
-from weather.runtime.ranks import Ranks
-from weather.verification.progress import verification_bar
+from weather.runtime.progress import progress_bar
 from weather.verification.scorecard.console import print_scorecard
 from weather.verification.scorecard.estimates import Estimates, estimate
 from weather.verification.scorecard.example import Example
@@ -31,7 +30,6 @@ from weather.verification.scorecard.page import write_page
 from weather.verification.scores import Scores
 
 Result = TypeVar("Result")
-ALONE = Ranks()
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ def make_outputs(scores: Scores, origin: Origin, wanted: Wanted, example: Callab
     """
     tried = Attempts()
     tried.of("scores", lambda: write_scores(scores, origin, wanted.scores))
-    with verification_bar(ALONE, "intervals") as done:
+    with progress_bar("intervals") as done:
         found = estimate(scores, done=done)
     tried.of("console", lambda: print_scorecard(found, origin, all_channels=wanted.all_channels))
     table, full, page = csv_file(wanted.scores), full_file(wanted.scores), page_file(wanted.scores)
@@ -138,7 +136,7 @@ def _figures(found: Estimates, wanted: Wanted, example: Callable[[], Example], t
     found_chapters = chapters(found, forecast, "" if forecast else "The forecast to look at could not be made.")
     plates = [plate for chapter in found_chapters for plate in chapter.plates]
     drawn: dict[str, Drawing] = {}
-    with verification_bar(ALONE, "figures") as done:
+    with progress_bar("figures") as done:
         for number, plate in enumerate(plates, start=1):
             drawing = tried.of(f"figure {plate.name}", plate.drawing)
             if drawing is not None:
