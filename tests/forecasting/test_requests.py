@@ -96,6 +96,7 @@ def test_channels_with_other_units_stay_apart() -> None:
         (("--leads", "1d", "--checkpoint", "last", "last"), "is named twice"),
         (("--leads", "1d", "--verify"), "--verify of one member.*weather.evaluate"),
         (("--leads", "1d", "--animate", "z100"), "z100: no such channel.*z500"),
+        (("--leads", "1d", "--animate", "z500", "--animation", "z500.png"), "an animation is a .gif or a .mp4"),
         (("--leads", "1d", "--perturbation", "-1"), "--perturbation -1.*at least 0"),
         (("--leads", "1d", "--members", "2", "--perturbation", "1", "--perturbation_scale", "difference"),
          "no statistics of differences at a lead of 1 time steps.*weather.statistics"),

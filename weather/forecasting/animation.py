@@ -41,15 +41,9 @@ def animate(scene: Scene, path: Path) -> Path:
         ConfigError: the channel is not forecast, the ending is neither .gif nor .mp4, or a package is missing.
     """
     index = channel_index(scene.layout, scene.archive, scene.channel)
-    if path.suffix not in ENDINGS:
-        raise ConfigError(f"--animation {path}", rule="an animation is a .gif or a .mp4")
-    try:
-        import matplotlib
-        import PIL  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(
-            "the animation needs matplotlib and pillow", rule="they are extras", fix="pip install matplotlib pillow"
-        ) from error
+    check_animation(path)
+    import matplotlib
+
     matplotlib.use("Agg")
     from matplotlib import animation
 
@@ -63,6 +57,23 @@ def animate(scene: Scene, path: Path) -> Path:
         _write_frames(scene, index, truth, writers[path.suffix](fps=FRAMES_PER_SECOND), partial)
     partial.replace(path)
     return path
+
+
+def check_animation(path: Path) -> None:
+    """Refuse what cannot be written.
+
+    Raises:
+        ConfigError: the ending is neither .gif nor .mp4, or a package is missing.
+    """
+    if path.suffix not in ENDINGS:
+        raise ConfigError(f"--animation {path}", rule="an animation is a .gif or a .mp4")
+    try:
+        import matplotlib  # noqa: F401
+        import PIL  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            "the animation needs matplotlib and pillow", rule="they are extras", fix="pip install matplotlib pillow"
+        ) from error
 
 
 def channel_index(layout: Layout, archive: Archive, channel: str) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from weather.errors import ConfigError
-from weather.forecasting.animation import Scene, animate, channel_index
+from weather.forecasting.animation import Scene, animate, channel_index, check_animation
 from weather.forecasting.ensemble_report import draw_scores, print_scores, write_scores
 from weather.forecasting.ensemble_skill import verify_ensemble
 from weather.forecasting.output import Output
@@ -79,6 +79,7 @@ def _check(options: argparse.Namespace, task: Task, output: Output) -> None:
         )
     if options.animate is not None:
         channel_index(output.layout, task.archive, options.animate)
+        check_animation(_animation_path(output, options.animate, options.animation))
     elif options.animation is not None:
         raise ConfigError("--animation without --animate", fix="say which channel: --animate z500")
 
@@ -93,16 +94,23 @@ def _verify(task: Task, output: Output, ranks: Ranks) -> None:
         print_scores(skill)
         print(f"scores: {scores} and {scores.with_suffix('.csv').name}")
         figure = scores.with_suffix(".png")
-        draw_scores(skill, figure, f"{layout.attributes['title']}: {skill.members} members")
-        print(f"figure: {figure}")
+        try:
+            draw_scores(skill, figure, f"{layout.attributes['title']}: {skill.members} members")
+            print(f"figure: {figure}")
+        except ConfigError as problem:  # the numbers are there
+            print(f"warning: {problem}", file=sys.stderr)
 
 
 def _animate(task: Task, output: Output, channel: str, path: Path | None) -> None:
-    wanted = path or output.path.with_name(f"{output.path.stem}_{channel}.gif")
+    wanted = _animation_path(output, channel, path)
     title = task.ensemble[0].model.name
     with contextlib.closing(open_store(output.path, output.layout)) as store:
         made = animate(Scene(store, output.layout, task.archive, channel, title), wanted)
     print(f"animation: {made}")
+
+
+def _animation_path(output: Output, channel: str, path: Path | None) -> Path:
+    return path or output.path.with_name(f"{output.path.stem}_{channel}.gif")
 
 
 def _report(outcome: Outcome) -> None:

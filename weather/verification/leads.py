@@ -155,8 +155,8 @@ def choose_initial_times(samples: Samples, every: float | None, most: int | None
     """Some of the samples: those whose newest input state comes at a multiple of some hours, and of these at most some.
 
     Args:
-        every: hours since 00 UTC of any day, such as 12 for 00 and 12 UTC; without time stamps, since the first sample.
-            None: all.
+        every: hours, such as 12 for 00 and 12 UTC, counted from 00 UTC of 1 January 1970; without time stamps, from
+            the first sample. None: all.
         most: how many, evenly spread from first to last; None: all.
 
     Raises:
@@ -174,7 +174,7 @@ def choose_initial_times(samples: Samples, every: float | None, most: int | None
             raise ConfigError(
                 f"--init_every {describe_lead(every)}: none of the {len(samples)} initial times of the split "
                 f"'{split.name}' is at such an hour",
-                rule="initial times at multiples of it since 00 UTC are verified",
+                rule="initial times at multiples of it, counted from 1970-01-01T00, are verified",
                 fix="leave it out, and choose with --most how many are verified",
             )
     if most is not None and most < len(chosen):

@@ -25,7 +25,7 @@ def add_verification_options(arguments: argparse.ArgumentParser) -> None:
         "harmonic: a mean and a few waves of year and day (default: window where the training years suffice)",
     )
     add("--regions", metavar="NAMES", help="such as global,tropics (default: all that the grid reaches)")
-    add("--init_every", metavar="LEAD", help="only initial times at multiples of this since 00 UTC, such as 12h")
+    add("--init_every", metavar="LEAD", help="only initial times at multiples of this, such as 12h: 00 and 12 UTC")
     add("--most", type=int, metavar="N", help="at most so many initial times, evenly spread (default: all)")
     add(
         "--bootstrap",

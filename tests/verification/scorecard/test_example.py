@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import torch
@@ -12,6 +11,8 @@ import torch
 from tests.archives import write_archive
 from weather.data.archive import open_archive
 from weather.data.loader import Samples
+from weather.data.static_fields import write_static_fields
+from weather.data.year_file import read_header
 from weather.errors import ConfigError
 from weather.verification.scorecard.example import forecast_example, parse_time, position_at, read_coast
 
@@ -45,16 +46,17 @@ def test_a_forecast_that_persists_is_the_state_it_began_from(tmp_path: Path) -> 
 
 
 def test_coasts_come_from_the_static_file(tmp_path: Path) -> None:
-    assert read_coast(tmp_path) is None
-    with h5py.File(tmp_path / "static.h5", "w") as file:
-        file["fields"] = np.stack([np.zeros((4, 8)), np.eye(4, 8)]).astype("f4")
-        file["channel"] = np.array(["orography", "land_sea_mask"], dtype=h5py.string_dtype())
-        file["latitude"], file["longitude"] = np.linspace(80, -80, 4), np.arange(8) * 45.0
-    coast = read_coast(tmp_path)
-    assert coast is not None
-    np.testing.assert_array_equal(coast.land, np.eye(4, 8))
+    written = write_archive(tmp_path, files={"train": (2,)}, grid=(4, 8))
+    header = read_header(written.path("train"))
+    assert read_coast(tmp_path, header) is None
+    fields = np.stack([np.zeros((4, 8)), np.eye(4, 8)])
+    for names, there in ((("orography", "land_sea_mask"), True), (("orography", "slope"), False)):
+        write_static_fields(tmp_path, names, ("m", "1"), fields, header.latitude, header.longitude)
+        assert ((coast := read_coast(tmp_path, header)) is not None) == there
+        if coast is not None:
+            np.testing.assert_array_equal(coast.land, np.eye(4, 8))
     (tmp_path / "static.h5").write_bytes(b"no HDF5")
-    assert read_coast(tmp_path) is None
+    assert read_coast(tmp_path, header) is None
 
 
 @pytest.mark.parametrize("text", ["tomorrow", "2020-13-01", ""])

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 
 from weather.data.archive import Archive
 from weather.data.loader import Samples
-from weather.errors import ConfigError
+from weather.data.static_fields import read_static_fields
+from weather.data.year_file import Header
+from weather.errors import ConfigError, DataError
 from weather.verification.rollout import Forecast, Rollout
 from weather.verification.skill import state_times
 
-STATIC_FILE = "static.h5"
 LAND = "land_sea_mask"
 
 
@@ -123,15 +123,18 @@ def forecast_example(
         truth=np.stack(truths),
         latitude=archive.latitude,
         longitude=archive.longitude,
-        coast=read_coast(archive.data_dir),
+        coast=read_coast(archive.data_dir, samples.split.headers[0]),
     )
 
 
-def read_coast(data_dir: Path) -> Coast | None:
-    """Land and sea of an archive; None where it has no such field, or none that can be read: a map does without."""
+def read_coast(data_dir: Path, header: Header) -> Coast | None:
+    """Land and sea of an archive; None where it has no such field, or none that can be read: a map does without.
+
+    Args:
+        header: of a year file; the coast is on its grid, however coarsely states are read.
+    """
     try:
-        with h5py.File(data_dir / STATIC_FILE) as file:
-            names = file["channel"].asstr()[()].tolist()
-            return Coast(file["fields"][names.index(LAND)], file["latitude"][()], file["longitude"][()])
-    except (OSError, KeyError, ValueError):
+        static = read_static_fields(data_dir, header)
+        return Coast(static.fields[static.names.index(LAND)], header.latitude, header.longitude)
+    except (DataError, ValueError):
         return None
