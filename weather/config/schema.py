@@ -194,7 +194,8 @@ class TrainingSection(Section):
     max_nonfinite_steps: Positive = 10
     """Steps in a row that `on_nonfinite: skip` leaves out before the run ends."""
     spike_sigma: Annotated[Real, Field(ge=0)] = 6.0
-    """Record a loss that exceeds the mean of the last 100 steps by so many standard deviations; 0: do not."""
+    """Record a loss that exceeds the mean of the last 100 steps by so many standard deviations; 0: do not. They are
+    counted anew where `rollout_schedule` has another number of forecasts."""
     check_gradients: Count = 0
     """For so many steps after a start, report parameters whose gradient is missing, zero or not finite."""
     collective_timeout_minutes: Annotated[Real, Field(gt=0)] = 10.0

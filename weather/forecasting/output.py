@@ -16,6 +16,7 @@ from typing import Any
 from weather.errors import ConfigError
 from weather.forecasting.layout import Layout
 from weather.forecasting.stores import Store, add_attributes, create_store, ending_of, file_attributes, open_store
+from weather.presentation.writing import write_whole
 from weather.runtime.run_folder import hold
 
 REQUEST = "request"  # attribute of the file that says in JSON what it was asked for
@@ -81,14 +82,14 @@ class Output:
             _remove(old)
         (self.partial / "done").mkdir()
         create_store(self.inner, self.layout, self.zarr_format)
-        _write(self.asked_file, self.request)  # last: without it there is nothing to go on with
+        write_whole(self.asked_file, json.dumps(self.request))  # last: without it there is nothing to go on with
 
     def open(self) -> Store:
         return open_store(self.inner, self.layout)
 
     def mark(self, number: int, record: dict[str, Any]) -> None:
         """Note that an initial time is done, with what is to be known of it at the end."""
-        _write(self._mark(number), record)
+        write_whole(self._mark(number), json.dumps(record))
 
     def records(self) -> list[dict[str, Any]]:
         """What was noted of each initial time."""
@@ -128,12 +129,6 @@ def _differences(written: object, request: dict[str, Any]) -> list[str]:
         return [f"another {key}" for key in different]
     except (ValueError, TypeError, AttributeError):
         return ["it says no request"]
-
-
-def _write(path: Path, record: dict[str, Any]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(record), encoding="utf-8")
-    os.replace(partial, path)
 
 
 def _remove(path: Path) -> None:
