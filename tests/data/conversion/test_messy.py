@@ -279,3 +279,21 @@ def test_what_cannot_be_chosen_is_refused_with_what_is_there(tmp_path: Path) -> 
     for words, message in cases:
         with pytest.raises((ConfigError, DataError), match=message):
             run(source, tmp_path / "out", *words)
+
+
+def test_a_refusal_leaves_nothing_behind(tmp_path: Path) -> None:
+    write(tmp_path / "a.nc", {"t2m": field(TIME)})
+    for existing in (False, True):
+        if existing:
+            (tmp_path / "out").mkdir()
+        with pytest.raises(ConfigError, match="no variable 'u10'"):
+            run(tmp_path / "a.nc", tmp_path / "out", *SPLIT, "--variables", "u10")
+        assert (tmp_path / "out").exists() == existing
+    with pytest.raises(ConfigError, match="no variable that is converted has levels.*leave it out"):
+        run(tmp_path / "a.nc", tmp_path / "out", *SPLIT, "--levels", "500")
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "a.nc", {"t2m": field(TIME)})
+    with pytest.raises(DataError, match=r"/proc/nowhere/.*no folder can be made there"):
+        run(tmp_path / "a.nc", "/proc/nowhere/out", *SPLIT)

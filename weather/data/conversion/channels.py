@@ -70,6 +70,8 @@ def choose_channels(holdings: Sequence[Holding], asked: Sequence[Asked], levels:
                                   fix=f"rename one: {each.name}=NEW")  # fmt: skip
             holders = [holding for holding in found if wanted is None or wanted in holding.levels.values]  # type: ignore[union-attr]
             chosen[channel] = name, wanted, holders
+    if levels and all(level is None for _, level, _ in chosen.values()):
+        raise ConfigError("no variable that is converted has levels", where="--levels", fix="leave it out")
     names = tuple(chosen)
     units = [_units(holders) for _, _, holders in chosen.values()]
     groups: dict[tuple[str, tuple[int, ...]], list[int]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -26,7 +27,7 @@ from weather.data.conversion.writing import Stop
 from weather.data.moments import Moments
 from weather.data.statistics import replace_file, write_record
 from weather.data.statistics_collection import collect, forget_parts, make_record
-from weather.errors import DataError
+from weather.errors import DataError, WeatherError
 from weather.runtime.progress import counting_bar, progress_bar
 
 ROOM_LEFT = 64 * 2**20  # bytes that must stay free on the disk
@@ -80,18 +81,22 @@ def convert(
     identity = request_record({"request": request.record(), "sources": [source.record() for source in sources]})
     if is_complete(archive, identity, overwrite=overwrite):
         return Outcome(True, 0, f"{archive} holds this conversion already; nothing to do")
-    index_folder = None if dry_run else work_folder(archive) / INDEX_FOLDER
-    if index_folder is not None:
-        index_folder.mkdir(parents=True, exist_ok=True)
-    with counting_bar("looking through the sources", len(sources)) as advance:
-        planned = make_plan(request, sources, archive, block_bytes=block_bytes, index_folder=index_folder,
-                            advance=lambda: advance(1))  # fmt: skip
+    new = not archive.exists()
+    index_folder = None if dry_run else _made(work_folder(archive) / INDEX_FOLDER)
+    try:
+        with counting_bar("looking through the sources", len(sources)) as advance:
+            planned = make_plan(request, sources, archive, block_bytes=block_bytes, index_folder=index_folder,
+                                advance=lambda: advance(1))  # fmt: skip
+    except WeatherError:
+        if index_folder is not None:
+            _leave_no_trace(index_folder, archive if new else None)
+        raise
     plan = planned.plan
     text = describe(planned, len(sources))
     if dry_run:
         return Outcome(True, 0, f"{text}\n{_speed(plan, memory, workers)}")
     make_room(archive, identity, overwrite=overwrite)
-    index_folder.mkdir(parents=True, exist_ok=True)  # type: ignore[union-attr]
+    _made(work_folder(archive) / INDEX_FOLDER)
     _check_space(plan)
     total = plan.state_bytes * sum(len(part.times) for part in plan.parts)
     with counting_bar("converting", total, unit="bytes") as advance:
@@ -100,6 +105,28 @@ def convert(
         return Outcome(False, 0, "stopped; the same command goes on from here")
     _finish(planned, results, identity, leads, workers)
     return Outcome(True, sum(result.states for result in results), f"{text}\n{_written(plan, results)}")
+
+
+def _made(folder: Path) -> Path:
+    """The folder, made with those above it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"no folder can be made there ({error.strerror})",
+            where=folder,
+            fix="name another archive, or free the space or the right to write",
+        ) from error
+    return folder
+
+
+def _leave_no_trace(index_folder: Path, new_archive: Path | None) -> None:
+    """After a refusal: no folder that was made for nothing."""
+    shutil.rmtree(index_folder, ignore_errors=True)
+    with contextlib.suppress(OSError):  # an earlier conversion has left something in one of them
+        index_folder.parent.rmdir()
+        if new_archive is not None:
+            new_archive.rmdir()
 
 
 def _written(plan: Plan, results: Sequence[PartResult]) -> str:
