@@ -34,7 +34,13 @@ else # all of them: first, two at a time, what needs no more than a core
   "$python" -m pytest -m "${fast}cluster" > "$cluster_log" 2>&1 < /dev/null &
   cluster=$!
   set +m
-  trap 'kill -INT -- "-$cluster"; wait "$cluster"; exit 130' INT TERM
+  interrupted() {
+    kill -INT -- "-$cluster" || true
+    wait "$cluster" || true
+    cat "$cluster_log" && rm "$cluster_log"
+    exit 130
+  }
+  trap interrupted INT TERM
   "$python" -m pytest -m "${fast}not side_by_side and not cluster" || failed=$?
   wait "$cluster" || { status=$? && [ "$status" = 5 ] || failed=$status; } # 5: --fast leaves out all of them
   cat "$cluster_log" && rm "$cluster_log"
