@@ -18,6 +18,7 @@ from weather.errors import ConfigError
 from weather.forecasting.layout import Layout
 from weather.forecasting.stores import Store
 from weather.forecasting.truth import Truth
+from weather.presentation.numbers import finite_or_none
 from weather.runtime.collectives import sum_over_ranks
 from weather.runtime.progress import counting_bar
 from weather.runtime.ranks import Ranks
@@ -61,8 +62,8 @@ class EnsembleSkill:
                     "leads": {
                         f"{hours:g}": {
                             "forecasts": int(self.forecasts[lead]),
-                            **{name: _number(getattr(self, name)[lead, c]) for name in MEASURES},
-                            "rank_histogram": [_number(share) for share in self.rank_histogram[lead, c]],
+                            **{name: finite_or_none(getattr(self, name)[lead, c]) for name in MEASURES},
+                            "rank_histogram": [finite_or_none(share) for share in self.rank_histogram[lead, c]],
                         }
                         for lead, hours in enumerate(self.lead_hours)
                         if self.forecasts[lead]
@@ -71,10 +72,6 @@ class EnsembleSkill:
                 for c, channel in enumerate(self.channels)
             },
         }
-
-
-def _number(value: np.floating) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def verify_ensemble(

@@ -21,6 +21,11 @@ class Bounds(Protocol):
     def high(self) -> float: ...
 
 
+def finite_or_none(value: float) -> float | None:
+    """The number, or None: JSON has no word for infinity, and a cell of a table stays empty."""
+    return float(value) if math.isfinite(value) else None
+
+
 def number(value: float, digits: int = 4) -> str:
     """Significant digits, as a power of ten where there would be many zeros."""
     if not math.isfinite(value):

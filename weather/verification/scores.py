@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from weather.errors import ConfigError, did_you_mean
+from weather.presentation.numbers import finite_or_none
 from weather.runtime.seeds import derive_seed
 from weather.verification.bootstrap import FEWEST, block_length, quantile_levels, resampling
 
@@ -172,7 +173,7 @@ class Scores:
         return {
             channel: {
                 f"{hours:g}": {
-                    source: {name: _number(values[row, column]) for name, values in table.items()}
+                    source: {name: finite_or_none(values[row, column]) for name, values in table.items()}
                     for source, table in tables.items()
                 }
                 for row, hours in enumerate(self.lead_hours)
@@ -217,11 +218,6 @@ def _product(drawn: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Means [replicate, C] of resamples of values [T, C]; NaN throughout a channel with a value that is not finite."""
     finite = np.isfinite(values).all(axis=0)
     return np.where(finite, drawn @ np.where(finite, values, 0.0), np.nan)
-
-
-def _number(value: np.floating) -> float | None:
-    """JSON has no word for infinity; a forecast that blew up has null for its scores."""
-    return float(value) if np.isfinite(value) else None
 
 
 def parse_baselines(text: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from weather.presentation.numbers import MINUS, number
+from weather.presentation.numbers import MINUS, finite_or_none, number
 from weather.presentation.parts import Column, Part, Sheet
 from weather.verification.leads import describe_lead
 from weather.verification.scorecard.estimates import Estimates
@@ -69,13 +69,13 @@ def score_part(found: Estimates) -> Part:
         for at, lead in enumerate(scores.lead_hours):
             index = (0, at, c)
             rmse, bias, acc, activity = (found.metrics[model, name] for name in ("rmse", "bias", "acc", "activity"))
-            baselines = [_known(found.metrics[b, "rmse"].estimate[index]) for b in found.baselines]
+            baselines = [finite_or_none(found.metrics[b, "rmse"].estimate[index]) for b in found.baselines]
             skills = [_percent(found, b, index) for b in found.baselines]
             relative = activity.estimate[index] / true_activity[index] if true_activity[index] > 0 else math.nan
             rows.append(
-                (titled(scores.channels[c], scores.units[c]), describe_lead(lead), _known(rmse.estimate[index]),
-                 _bounds(rmse, index), *baselines, *skills, _known(acc.estimate[index]), _known(bias.estimate[index]),
-                 _known(relative))
+                (titled(scores.channels[c], scores.units[c]), describe_lead(lead), finite_or_none(rmse.estimate[index]),
+                 _bounds(rmse, index), *baselines, *skills, finite_or_none(acc.estimate[index]),
+                 finite_or_none(bias.estimate[index]), finite_or_none(relative))
             )  # fmt: skip
     columns = (
         Column("channel", "channel"),
@@ -92,10 +92,6 @@ def score_part(found: Estimates) -> Part:
     if found.has_intervals and found.baselines:
         caption += f" *: the {found.coverage:.0%} interval of the difference to the baseline excludes 0."
     return Part("numbers", "Scores", sheets=(Sheet("scores", caption, columns, tuple(rows)),))
-
-
-def _known(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def _bounds(interval: Interval, index: tuple[int, ...]) -> str | None:
