@@ -204,10 +204,15 @@ def launcher(ranks: int) -> list[str]:
 
 def kill_tree(process: subprocess.Popen[str]) -> None:
     """SIGKILL to a process and all that it started (torchrun gives its workers sessions of their own)."""
-    for pid in [process.pid, *descendants(process.pid)]:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    signal_all([process.pid, *descendants(process.pid)], signal.SIGKILL)
     process.communicate()
+
+
+def signal_all(pids: list[int], number: signal.Signals) -> None:
+    """One signal to several processes; those that have ended by now are passed over."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def descendants(pid: int) -> list[int]:
