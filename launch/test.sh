@@ -24,9 +24,8 @@ rules=(--line-length 120 --target-version py310)
 "$python" -c "from importlinter.cli import lint_imports_command; lint_imports_command()" --no-cache
 if [ $# -gt 0 ] || { [ ${#selection[@]} -gt 0 ] && [ -z "$fast" ]; }; then
   "$python" -m pytest ${selection[@]+"${selection[@]}"} "$@"
-else # all of them: first, two at a time, what needs no more than a core
+else # all of them
   failed=0
-  "$python" -m pytest -m "${fast}side_by_side" --numprocesses 2 || failed=$?
   # Jobs of a SLURM and of several hosts mostly wait, for daemons and walltimes: the rest runs meanwhile.
   # Job control, because a background process would otherwise ignore SIGINT, and so would all that the tests start.
   cluster_log=$(mktemp)
@@ -41,7 +40,9 @@ else # all of them: first, two at a time, what needs no more than a core
     exit 130
   }
   trap interrupted INT TERM
-  "$python" -m pytest -m "${fast}not side_by_side and not cluster" || failed=$?
+  # Two files at a time: processes that begin and wait for each other leave half of two cores idle. The tests of a file
+  # stay together, because they share the runs that they compare.
+  "$python" -m pytest -m "${fast}not cluster" --numprocesses 2 --dist loadfile || failed=$?
   wait "$cluster" || { status=$? && [ "$status" = 5 ] || failed=$status; } # 5: --fast leaves out all of them
   cat "$cluster_log" && rm "$cluster_log"
   exit "$failed"
