@@ -17,10 +17,10 @@ from weather.config.schema import DataSection
 from weather.config.wrapper import ConfigWrapper
 from weather.data.archive import Archive, open_archive
 from weather.data.default_archive import make_default_archive
-from weather.data.extra_inputs import STATIC_INPUTS, static_digests
 from weather.data.loader import Samples, Wanted, check_finite, sampled_states
 from weather.data.order import global_batch, rank_share, sample_starts
 from weather.data.reader import StateReader
+from weather.data.static_inputs import STATIC_INPUTS, static_digests
 from weather.errors import ConfigError
 from weather.model.flops import ModelCost, model_cost
 from weather.runtime.collectives import on_first_rank
