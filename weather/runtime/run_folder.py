@@ -14,6 +14,7 @@ import platform
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -202,6 +203,15 @@ def _write(path: Path, text: str) -> None:
 
 def unwritable(path: Path, error: OSError) -> LaunchError:
     return LaunchError(f"cannot write ({error})", where=path, fix="check the disk's space and permissions")
+
+
+def parse_records(text: str) -> Iterator[dict[str, Any]]:
+    """Records of metrics.jsonl, or of its end; a line that is none, such as half of one, is passed over."""
+    for line in text.splitlines():
+        with contextlib.suppress(ValueError):
+            record = json.loads(line)
+            if isinstance(record, dict) and "event" in record:
+                yield record
 
 
 def json_line(record: dict[str, Any]) -> str:
