@@ -112,6 +112,7 @@ class Prepared:
             *(samples.dt, training.latitude_weighted_loss, sorted((training.channel_weights or {}).items())),
             *(archive.statistics.means.tolist(), archive.statistics.stds.tolist()),
             *([self.identity()[DIFFERENCES]] if archive.statistics.differences else []),
+            *([self.config.data.coarsen_by] if self.config.data.coarsen > 1 else []),
         )
         text = repr(meaning).encode() + archive.latitude.tobytes() + times.tobytes()
         return hashlib.blake2b(text, digest_size=8).hexdigest()
@@ -214,7 +215,7 @@ def implausible_statistics(archive: Archive) -> tuple[str, ...]:
     reader = StateReader(split, archive.channel_indices)
     reader.read(states, fields)
     reader.close()
-    distance = (fields.mean(axis=(0, 2, 3)) - archive.statistics.means) / archive.statistics.stds
+    distance = (fields.mean(axis=(0, 2, 3), dtype=np.float64) - archive.statistics.means) / archive.statistics.stds
     return tuple(
         f"channel '{channel}' lies {far:.0f} standard deviations from its mean: are the statistics of this archive?"
         for channel, far in zip(archive.channels, np.abs(distance), strict=True)
