@@ -23,6 +23,7 @@ import yaml
 
 from weather.config.wrapper import ConfigWrapper
 from weather.errors import LaunchError
+from weather.presentation.writing import plain, write_whole
 from weather.runtime.device import Device
 from weather.runtime.ranks import Ranks
 
@@ -193,10 +194,7 @@ def _nccl_version() -> str | None:
 
 def _write(path: Path, text: str) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
+        write_whole(path, text)
     except OSError as error:
         raise unwritable(path, error) from error
 
@@ -216,5 +214,4 @@ def parse_records(text: str) -> Iterator[dict[str, Any]]:
 
 def json_line(record: dict[str, Any]) -> str:
     """One line of metrics.jsonl; numbers that are not finite become null, for JSON has no word for them."""
-    clean = {k: None if isinstance(v, float) and not abs(v) < float("inf") else v for k, v in record.items()}
-    return json.dumps(clean, allow_nan=False)
+    return json.dumps(plain(record), allow_nan=False)

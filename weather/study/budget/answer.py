@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from weather.presentation import writing
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,11 @@ class Answer:
 def show(answer: Answer, destination: str | None) -> None:
     """Print the answer, or write it as JSON: `destination` is "-" for stdout, or a file's name."""
     if destination is not None:
-        text = json.dumps({**answer.record, "notes": list(answer.notes)}, indent=1)
+        record = {**answer.record, "notes": answer.notes}
         if destination == "-":
-            print(text)
+            print(writing.json_text(record))
             return
-        Path(destination).write_text(text + "\n", encoding="utf-8")
+        writing.write_json(Path(destination), record)
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
