@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from weather.config.shared_options import PRINTED
 from weather.presentation import writing
 
 
@@ -30,10 +31,10 @@ class Answer:
 
 
 def show(answer: Answer, destination: str | None) -> None:
-    """Print the answer, or write it as JSON: `destination` is "-" for stdout, or a file's name."""
+    """Print the answer, or its JSON where `destination` is `PRINTED`; write it as JSON too where that is a file."""
     if destination is not None:
         record = {**answer.record, "notes": answer.notes}
-        if destination == "-":
+        if destination == PRINTED:
             print(writing.json_text(record))
             return
         writing.write_json(Path(destination), record)

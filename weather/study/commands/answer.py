@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from weather.config.shared_options import PRINTED
 from weather.errors import DataError
-
-PRINTED = "-"
-
-
-def add_json(parser: argparse.ArgumentParser) -> None:
-    """Add --json, for `tell` and `write_json`."""
-    parser.add_argument(
-        "--json",
-        nargs="?",
-        const=PRINTED,
-        metavar="FILE",
-        help="for programs: printed instead of the text, or written to FILE beside it",
-    )
 
 
 def tell(lines: Iterable[str], record: Any, destination: str | None) -> None:

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from weather.config.shared_options import PRINTED, add_json
 from weather.errors import ConfigError
 from weather.runtime.progress import progress_bar
-from weather.study.commands.answer import PRINTED, add_json, tell, write_json
+from weather.study.commands.answer import tell, write_json
 from weather.study.commands.named_study import STUDY_HELP, path_named
 from weather.study.commands.table_options import add_most_epochs, check
 

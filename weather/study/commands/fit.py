@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from weather.config.shared_options import add_json
 from weather.runtime.progress import progress_bar
-from weather.study.commands.answer import add_json, tell, write_json
+from weather.study.commands.answer import tell, write_json
 from weather.study.commands.table_options import add_intervals, add_table, check
 
 FIT_FILE = "fit.json"

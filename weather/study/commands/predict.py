@@ -6,9 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from weather.config.shared_options import add_json
 from weather.errors import ConfigError
 from weather.runtime.progress import progress_bar
-from weather.study.commands.answer import add_json, tell
+from weather.study.commands.answer import tell
 from weather.study.commands.table_options import add_intervals, add_table, check
 
 

@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from weather.config.shared_options import add_json
 from weather.runtime.progress import progress_bar
-from weather.study.commands.answer import add_json, tell
+from weather.study.commands.answer import tell
 from weather.study.commands.named_study import add_study_argument, study_named
 from weather.study.commands.table_options import add_intervals, add_most_epochs, check
 
