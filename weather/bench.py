@@ -8,12 +8,12 @@ or throttled machine say little.
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 from weather.benchmarks.options import add_benchmarks
 from weather.config.files import load_config
 from weather.errors import command_line
+from weather.presentation.writing import json_text
 from weather.runtime.launch import start_ranks
 from weather.runtime.ranks import find_ranks
 
@@ -35,7 +35,7 @@ def main() -> int:
     files = {"loader": measure_loader_of, "convert": measure_conversion_of}
     result = files.get(options.kind, measure_model_of)(options)
     if ranks.first:
-        print(json.dumps(result, indent=1))
+        print(json_text(result))
     return 0
 
 

@@ -61,11 +61,12 @@ def show(options: argparse.Namespace) -> int:
 
 
 def verify(options: argparse.Namespace) -> int:
-    from weather.training.checkpoint_inspection import inspect, progress_bar
+    from weather.runtime.progress import counting_bar
+    from weather.training.checkpoint_inspection import bytes_to_read, inspect
     from weather.training.checkpoint_list import to_verify
 
     paths = to_verify(options.path)
-    with progress_bar(paths) as advance:
+    with counting_bar("reading", bytes_to_read(paths), unit="bytes") as advance:
         problems = {path: inspect(path, advance) for path in paths}
     if options.json:
         print(json.dumps({str(path): found for path, found in problems.items()}, indent=1))

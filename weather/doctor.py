@@ -14,6 +14,7 @@ from pathlib import Path
 
 from weather.config.files import load_config
 from weather.config.options import add_config_options
+from weather.config.shared_options import add_local_rank
 from weather.errors import command_line
 from weather.runtime.ranks import find_ranks
 
@@ -34,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     add_config_options(arguments)
     add("--full", action="store_true", help="data: read every state, not only samples")
     add("--json", type=Path, metavar="FILE", help="write the report there too")
-    add("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)  # passed by the DeepSpeed launcher
+    add_local_rank(arguments)
     return arguments
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from weather.config.shared_options import add_restored_model
 from weather.errors import command_line
 from weather.verification.options import add_verification_options, verification_settings
 
@@ -30,9 +31,7 @@ def parser() -> argparse.ArgumentParser:
         "if the run has any), last, or a path (default: %(default)s)")  # fmt: skip
     add("--split", default="test", choices=("train", "valid", "test"), help="what to verify on (default: %(default)s)")
     add("--data_dir", metavar="DIR", help="another archive with the same grid and channels")
-    add("--device", default="auto", metavar="D", help="auto, cuda, rocm, mps or cpu (default: %(default)s)")
-    add("--precision", metavar="P", help="auto, bf16, fp16 or fp32 (default: the run's)")
-    add("--batch_size", type=int, default=4, metavar="N", help="forecasts at once (default: %(default)s)")
+    add_restored_model(arguments)
     add("--json", type=Path, metavar="FILE", help="scores (default: RUN/scores_SPLIT.json)")
     add("--plot", type=Path, metavar="FILE", help="maps at the first lead (default: RUN/plots/forecast_SPLIT.png)")
     add("--map_time", metavar="TIME", help="initial time of the maps, such as 2020-01-31T06 (default: the middle)")

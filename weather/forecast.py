@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from weather.config.shared_options import add_restored_model
 from weather.errors import EXIT_BLOWN_UP, EXIT_COMPLETE, command_line
 
 DESCRIPTION = """\
@@ -66,9 +67,7 @@ def parser() -> argparse.ArgumentParser:
     add("--verify", action="store_true", help="score the ensemble where the archive has the truth")
     add("--animate", metavar="CHANNEL", help="draw a forecast of this channel, such as z500, as an animation")
     add("--animation", type=Path, metavar="FILE", help=".gif or .mp4 (default: beside the forecast, .gif)")
-    add("--device", default="auto", metavar="D", help="auto, cuda, rocm, mps or cpu (default: %(default)s)")
-    add("--precision", metavar="P", help="auto, bf16, fp16 or fp32 (default: the run's)")
-    add("--batch_size", type=int, default=4, metavar="N", help="forecasts at once (default: %(default)s)")
+    add_restored_model(arguments)
     return arguments
 
 

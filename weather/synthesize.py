@@ -51,24 +51,30 @@ NUMBERS = {
 }
 
 
-@command_line
-def main() -> None:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    result = argparse.ArgumentParser(
         prog="python -m weather.synthesize",
         description=DESCRIPTION,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
-    parser.add_argument("--data_dir", default="data/synthetic", help="folder of the archive (default: %(default)s)")
-    parser.add_argument("--channels", nargs="+", metavar="NAME", help="names, or how many (default: all)")
+    result.add_argument("--data_dir", default="data/synthetic", help="folder of the archive (default: %(default)s)")
+    result.add_argument("--channels", nargs="+", metavar="NAME", help="names, or how many (default: all)")
     defaults = inspect.signature(create_test_data).parameters
     for name, text in NUMBERS.items():
-        parser.add_argument(f"--{name}", type=int, default=defaults[name].default, metavar="N",
+        result.add_argument(f"--{name}", type=int, default=defaults[name].default, metavar="N",
                             help=f"{text} (default: %(default)s)")  # fmt: skip
-    parser.add_argument(
+    result.add_argument(
         "--overwrite", action="store_true", help="replace a synthetic archive made with other arguments"
     )
-    arguments = vars(parser.parse_args())
+    return result
+
+
+@command_line
+def main() -> None:
+    arguments = vars(parser().parse_args())
     channels = arguments["channels"]
     if channels and len(channels) == 1 and channels[0].isdecimal():
         arguments["channels"] = int(channels[0])

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 
 import h5py
@@ -68,6 +71,17 @@ def test_workers_agree_to_the_bit(archive: WrittenArchive) -> None:
     two = collect(archive.folder, leads=(1,), workers=2, keeps_parts=False, progress=lambda *now: seen.append(now))
     assert one.to_json() == two.to_json()
     assert seen[-1] == (14, 14)
+
+
+def test_workers_end_with_a_process_that_is_killed(archive: WrittenArchive) -> None:
+    """They hold its output open: it would not come to an end before they do."""
+    code = (
+        "import os, signal\n"
+        "from weather.data.statistics_collection import collect\n"
+        f"collect({str(archive.folder)!r}, workers=2, progress=lambda *_: os.kill(os.getpid(), signal.SIGKILL))\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+    assert killed.returncode == -signal.SIGKILL
 
 
 def test_each_state_is_read_once(archive: WrittenArchive, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -213,6 +213,12 @@ def test_a_config_that_does_not_fit_is_refused_as_a_run_would(make_archive: Make
     assert len(told) == 1 and told[0].startswith("ERROR data.refused") and "no channel 'w500'" in told[0]
 
 
+def test_samples_are_those_of_a_run_with_its_longest_lead(make_archive: MakeArchive) -> None:
+    sections, _ = examine(plausible(make_archive), random_leads=[1, 2, 4])
+    assert sections["a run on it"].facts["training_samples"] == 80 - 4
+    assert sections["a run on it"].facts["validation_samples"] == 12 - 1
+
+
 def test_values_that_are_not_finite_matter_in_channels_that_are_used(make_archive: MakeArchive) -> None:
     archive = plausible(make_archive)
     rewrite(archive, lambda fields: fields.__setitem__((0, 1), np.nan))

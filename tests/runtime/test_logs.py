@@ -14,7 +14,7 @@ import pytest
 
 from weather.config.wrapper import ConfigWrapper
 from weather.errors import LaunchError
-from weather.runtime.logs import SUPERSEDED_FILE, RunLog, duration
+from weather.runtime.logs import SUPERSEDED_FILE, RunLog
 from weather.runtime.run_folder import METRICS_FILE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -236,13 +236,6 @@ def test_on_a_terminal_there_is_a_bar(
     assert "[a line] with brackets" in said.err
     assert "50/100" in said.err, "the count has room beside the status"
     assert "loss 0.2500" in said.err
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0:00:00"), (59.6, "0:01:00"), (3661, "1:01:01"), (360_000, "100:00:00")]
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
 
 
 # --- wandb ---

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from weather.runtime import progress as module
-from weather.runtime.progress import counting_bar, progress_bar
+from weather.runtime.progress import counting_bar, duration, progress_bar
 
 LINES = ((30, "01:10"), (60, "00:40"), (90, "00:10"))  # of a hundred states at one a second
 
@@ -50,3 +50,10 @@ def test_a_terminal_has_a_bar(unit: str, monkeypatch: pytest.MonkeyPatch, capsys
     with counting_bar("reading", 3, unit=unit) as advance:
         advance(2)
     assert "reading" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00:00"), (59.6, "0:01:00"), (3661, "1:01:01"), (360_000, "100:00:00")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -14,8 +14,8 @@ import torch
 from tests.archives import WrittenArchive
 from weather.config.wrapper import ConfigWrapper
 from weather.data.archive import open_archive
-from weather.data.extra_inputs import STATIC_INPUTS
 from weather.data.static_fields import FILE, write_static_fields
+from weather.data.static_inputs import STATIC_INPUTS
 from weather.data.year_file import default_latitude, default_longitude
 from weather.errors import CheckpointError, ConfigError, DataError
 from weather.model.transformer import WeatherTransformer

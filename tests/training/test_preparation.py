@@ -137,6 +137,16 @@ def test_another_archive_is_told_apart(make_archive: MakeArchive, settings: dict
     assert set(changed) == {f"the archive's {name}" for name in names}
 
 
+def test_validation_losses_of_other_fields_are_told_apart(make_archive: MakeArchive) -> None:
+    folder = make_archive().folder
+    ways: tuple[dict[str, Any], ...]
+    ways = ({}, {"coarsen_by": "stride"}, {"coarsen": 2}, {"coarsen": 2, "coarsen_by": "stride"})
+    sets = [
+        prepare(prepared(folder).config.replace({"model.img_size": "auto", **way})).validation_set() for way in ways
+    ]
+    assert sets[0] == sets[1] and len(set(sets)) == 3
+
+
 def test_other_statistics_are_told_apart(make_archive: MakeArchive) -> None:
     written = make_archive()
     kept = prepared(written.folder).identity()

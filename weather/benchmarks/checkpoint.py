@@ -11,15 +11,12 @@ from typing import Any
 
 import torch
 
-from weather.benchmarks.timing import wait_for
-from weather.benchmarks.workload import Workload
+from weather.benchmarks.workload import FACTS, Workload
 from weather.config.wrapper import ConfigWrapper
-from weather.runtime.device import choose_device
+from weather.runtime.device import choose_device, wait_for
 from weather.runtime.ranks import Ranks
 from weather.training.checkpoint import Progress
 from weather.training.checkpoint_store import CheckpointStore, Saving
-
-FACTS: dict[str, Any] = {"config": {}, "samples": {}, "strategy": "single", "world_size": 1}
 
 
 def measure_checkpoint(

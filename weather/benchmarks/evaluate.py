@@ -15,7 +15,7 @@ import torch
 
 from weather.benchmarks.random_archive import write_random_archive
 from weather.benchmarks.timing import share, take_turns
-from weather.benchmarks.workload import Workload
+from weather.benchmarks.workload import FACTS, Workload
 from weather.config.wrapper import ConfigWrapper
 from weather.data.archive import Archive, open_archive
 from weather.data.loader import Samples
@@ -30,7 +30,6 @@ from weather.verification.rollout import Forecast, Rollout
 from weather.verification.skill import verify
 
 TRAINING_STATES = 8  # enough for a climatology; how long its fit takes is no part of the rates
-FACTS: dict[str, Any] = {"config": {}, "samples": {}, "strategy": "single", "world_size": 1}
 
 
 def measure_evaluate(

@@ -9,13 +9,7 @@ from collections.abc import Callable, Mapping
 import torch
 import torch.distributed as dist
 
-
-def wait_for(device: torch.device) -> None:
-    """Let the device finish what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
+from weather.runtime.device import wait_for
 
 
 def take_turns(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -24,6 +25,7 @@ from weather.training.optimizer import build_optimizer
 from weather.training.schedule import learning_rate
 from weather.verification.metrics import area_weights
 
+FACTS: dict[str, Any] = {"config": {}, "samples": {}, "strategy": "single", "world_size": 1}  # of its checkpoints
 TOTAL_STEPS = 10**6  # of the schedule that the benchmark pretends to follow
 
 

@@ -6,6 +6,7 @@ import argparse
 
 from weather.config.debugging import load_debug_config
 from weather.config.files import load_config
+from weather.config.shared_options import add_device, add_local_rank, add_overrides
 from weather.config.wrapper import ConfigWrapper
 
 
@@ -18,15 +19,8 @@ def add_config_options(parser: argparse.ArgumentParser, *, config_name: str = "b
     add = parser.add_argument
     add("--config", metavar="FILE", help="YAML file with named configs (default: configs/configs.yaml)")
     add("--config_name", metavar="NAME", default=config_name, help="which of them (default: %(default)s)")
-    add(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        dest="overrides",
-        help="override one value, such as training.learning_rate=3e-4 or data.data_dir=DIR; repeatable",
-    )
-    add("--device", default="auto", metavar="D", help="auto, cuda, rocm, mps or cpu (default: %(default)s)")
+    add_overrides(parser)
+    add_device(parser)
 
 
 def train_parser() -> argparse.ArgumentParser:
@@ -77,7 +71,7 @@ def train_parser() -> argparse.ArgumentParser:
     )
     add("--list-configs", action="store_true", help="list the named configs and end")
     add("--print-config", action="store_true", help="print the config as it would be used and end")
-    add("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)  # passed by the DeepSpeed launcher
+    add_local_rank(arguments)
     return arguments
 
 

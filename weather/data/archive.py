@@ -17,8 +17,8 @@ import numpy as np
 from weather.config.schema import DataSection
 from weather.data.agreement import check_agreement
 from weather.data.coarsening import Coarsening, plan_coarsening
-from weather.data.extra_inputs import StaticInput, read_static_inputs
 from weather.data.order import sample_starts, stratified_subset
+from weather.data.static_inputs import StaticInput, read_static_inputs
 from weather.data.statistics import Statistics, read_statistics
 from weather.data.year_file import Header, read_header
 from weather.errors import ConfigError, DataError

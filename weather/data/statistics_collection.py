@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import shutil
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -20,7 +22,7 @@ from weather.data.reader import StateReader
 from weather.data.statistics import FOLDER
 from weather.data.statistics_parts import PARTS, FileMoments, Parts
 from weather.data.statistics_record import CountedFile, Grid, StatisticsRecord
-from weather.errors import ConfigError, DataError
+from weather.errors import EXIT_FAILED, ConfigError, DataError
 
 HELD_BYTES = 2**29  # of earlier states that a worker keeps for differences; those further back are read again
 SAYS_EVERY = 0.5  # seconds between two reports of the progress of workers
@@ -203,6 +205,15 @@ def _begin_worker(counter: Any, stop: Any) -> None:
     global _counter, _stop
     _counter, _stop = counter, stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent says when to end
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A pool whose process was killed leaves its workers waiting for files for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(EXIT_FAILED)
 
 
 def _advance_worker() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from weather.data.statistics_merging import merge_archives
 from weather.data.statistics_record import StatisticsRecord
 from weather.data.statistics_table import print_deviations, print_record
 from weather.errors import ConfigError
+from weather.presentation.writing import write_json
 from weather.runtime.nodes import usable_cores
 from weather.runtime.progress import progress_bar
 
@@ -45,7 +45,7 @@ def compute_statistics(data_dir: Path, split: str, leads: str | None, workers: i
     print_record(record, f"{data_dir}, split '{split}'")
     if split == "train":
         print(f"written: {data_dir / FOLDER}")
-    _write_json(report, record)
+    _write_report(report, record)
     return 0
 
 
@@ -57,7 +57,7 @@ def merge_statistics(data_dir: Path, others: list[Path], report: Path | None) ->
     for note in notes:
         print(f"note: {note}")
     print(f"written: {data_dir / FOLDER}")
-    _write_json(report, record)
+    _write_report(report, record)
     return 0
 
 
@@ -70,7 +70,7 @@ def check_statistics(data_dir: Path, workers: int | None, report: Path | None) -
     deviations = compare(data_dir, found, written)
     print_deviations(deviations, found.step_hours)
     if report is not None:
-        report.write_text(json.dumps(deviations_to_json(deviations), indent=1) + "\n")
+        write_json(report, deviations_to_json(deviations))
     return 0 if all(each.agrees for each in deviations) else 1
 
 
@@ -108,6 +108,6 @@ def _workers(wanted: int | None) -> int:
     return min(len(usable_cores()), MOST_WORKERS) if wanted is None else wanted
 
 
-def _write_json(path: Path | None, record: StatisticsRecord) -> None:
+def _write_report(path: Path | None, record: StatisticsRecord) -> None:
     if path is not None:
-        path.write_text(json.dumps(record.to_json(), indent=1) + "\n")
+        write_json(path, record.to_json())

@@ -8,14 +8,13 @@ from pathlib import Path
 from weather.config.wrapper import ConfigWrapper
 from weather.data.archive import open_archive, select_channels
 from weather.data.default_archive import make_default_archive
-from weather.data.loader import Samples
 from weather.diagnosis.archive_files import YearFile, files_section, time_section
 from weather.diagnosis.archive_layout import layout_section
 from weather.diagnosis.archive_survey import survey
 from weather.diagnosis.archive_values import judge_values, statistics_section
 from weather.diagnosis.findings import Section, Severity, worst
 from weather.errors import ConfigError, WeatherError
-from weather.training.preparation import DEFAULT_DATA_DIR, resolve_model
+from weather.training.preparation import DEFAULT_DATA_DIR, prepare_on
 
 
 def examine_data(config: ConfigWrapper, *, full: bool, say: Callable[[str], None]) -> list[Section]:
@@ -70,15 +69,13 @@ def _run_section(config: ConfigWrapper, sections: list[Section]) -> Section:
     section = Section("a run on it")
     try:
         archive = open_archive(config.data, ("train", "valid"))
-        resolve_model(config, archive)
-        steps, dt = config.model.sequence_length, config.data.dt
-        samples = Samples(archive.splits["train"], archive.training_starts(config.data, steps), steps, dt)
+        prepared = prepare_on(archive, config)
         section.facts.update(
             grid=list(archive.grid),
             channels=len(archive.channels),
-            lead_hours=dt * archive.splits["train"].step_hours,
-            training_samples=len(samples),
-            validation_samples=len(archive.splits["valid"].starts(steps, dt)),
+            lead_hours=config.data.dt * archive.splits["train"].step_hours,
+            training_samples=len(prepared.training),
+            validation_samples=len(prepared.validation),
         )
     except WeatherError as error:
         section.facts["refused"] = str(error)

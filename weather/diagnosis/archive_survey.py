@@ -16,7 +16,7 @@ from weather.diagnosis.archive_files import YearFile
 from weather.diagnosis.envelopes import envelope, to_standard, variable
 from weather.diagnosis.findings import Section, Severity
 from weather.errors import DataError
-from weather.runtime.logs import duration
+from weather.runtime.progress import duration
 
 SAMPLED_BYTES = 4e9  # of values read altogether, unless every file has a state to give all the same
 STATES_PER_FILE = 16

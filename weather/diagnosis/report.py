@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
-import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,6 +10,7 @@ from typing import Any
 
 from weather.diagnosis.findings import Finding, Section, Severity, worst
 from weather.errors import EXIT_COMPLETE, EXIT_FAILED, LaunchError
+from weather.presentation import writing
 
 EXIT_WARNINGS = 3
 EXIT_STATUS = {Severity.NOTE: EXIT_COMPLETE, Severity.WARNING: EXIT_WARNINGS, Severity.ERROR: EXIT_FAILED}
@@ -123,10 +121,7 @@ def write_json(path: Path, parts: Parts, facts: Mapping[str, Any]) -> None:
         "parts": {name: [_section(section) for section in sections] for name, sections in parts.items()},
     }
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(json.dumps(_finite(document), indent=1, allow_nan=False), encoding="utf-8")
-        os.replace(partial, path)
+        writing.write_json(path, document)
     except OSError as error:
         raise LaunchError(f"cannot write the report ({error})", where=path, fix="give --json another path") from error
 
@@ -142,14 +137,3 @@ def _section(section: Section) -> dict[str, Any]:
             for f in section.findings
         ],
     }
-
-
-def _finite(value: Any) -> Any:
-    """The same without NaN and infinity, for which JSON has no word."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(each) for each in value]
-    return value

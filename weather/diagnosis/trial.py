@@ -15,6 +15,7 @@ from weather.diagnosis.reference import Comparison, Reference, compare
 from weather.diagnosis.subject import Subject
 from weather.errors import TrainingError
 from weather.runtime.collectives import sum_over_ranks
+from weather.runtime.device import wait_for
 from weather.runtime.ranks import Ranks
 from weather.strategies import find_strategy
 from weather.strategies.base import StepResult, Strategy
@@ -139,17 +140,13 @@ class Trial:
         """Of a step: forward, backward, optimizer."""
         seconds = []
         for _ in range(TIMED_STEPS):
-            self._wait()
+            wait_for(self.device.torch_device)
             began = time.perf_counter()
             self._passes()
             self._step()
-            self._wait()
+            wait_for(self.device.torch_device)
             seconds.append(time.perf_counter() - began)
         return statistics.median(seconds)
-
-    def _wait(self) -> None:
-        if self.device.torch_device.type != "cpu":
-            torch.accelerator.synchronize(self.device.torch_device)
 
 
 def problems_of(kind: str, problems: Mapping[str, str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,6 +37,20 @@ def write_bytes(path: Path, content: bytes) -> None:
     except OSError:
         partial.unlink(missing_ok=True)  # a full disk has room for nothing that is half there
         raise
+
+
+def write_json(path: Path, record: Any) -> None:
+    """Write a record as JSON, whole or not at all; numbers that are not finite become null.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    write_whole(path, json_text(record) + "\n")
+
+
+def json_text(record: Any) -> str:
+    """The same as text, without the last line's end."""
+    return json.dumps(plain(record), indent=1, allow_nan=False)
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

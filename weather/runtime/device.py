@@ -148,6 +148,14 @@ def available_kind() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def wait_for(device: torch.device) -> None:
+    """Let the device finish what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
 def _cuda_device(ranks: Ranks) -> torch.device:
     visible = torch.cuda.device_count()
     # srun shows each task its own device; torchrun and deepspeed show all to all.

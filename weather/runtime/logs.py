@@ -14,16 +14,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from weather.config.wrapper import ConfigWrapper
+from weather.runtime.progress import duration
 from weather.runtime.run_folder import METRICS_FILE, json_line, unwritable
 
 SUPERSEDED_FILE = "metrics_superseded.jsonl"
-
-
-def duration(seconds: float) -> str:
-    """Hours:minutes:seconds."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02d}:{second:02d}"
 
 
 class RunLog:

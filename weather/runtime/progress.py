@@ -7,12 +7,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from weather.runtime.logs import duration
-
 SECONDS_BETWEEN_LINES = 30.0
 
 #: Takes how much is done, and how much there is to do.
 Show = Callable[[float, float], None]
+
+
+def duration(seconds: float) -> str:
+    """Hours:minutes:seconds."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}"
 
 
 @contextlib.contextmanager

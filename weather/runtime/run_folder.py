@@ -14,6 +14,7 @@ import platform
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +23,7 @@ import yaml
 
 from weather.config.wrapper import ConfigWrapper
 from weather.errors import LaunchError
+from weather.presentation.writing import plain, write_whole
 from weather.runtime.device import Device
 from weather.runtime.ranks import Ranks
 
@@ -192,10 +194,7 @@ def _nccl_version() -> str | None:
 
 def _write(path: Path, text: str) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
+        write_whole(path, text)
     except OSError as error:
         raise unwritable(path, error) from error
 
@@ -204,7 +203,15 @@ def unwritable(path: Path, error: OSError) -> LaunchError:
     return LaunchError(f"cannot write ({error})", where=path, fix="check the disk's space and permissions")
 
 
+def parse_records(text: str) -> Iterator[dict[str, Any]]:
+    """Records of metrics.jsonl, or of its end; a line that is none, such as half of one, is passed over."""
+    for line in text.splitlines():
+        with contextlib.suppress(ValueError):
+            record = json.loads(line)
+            if isinstance(record, dict) and "event" in record:
+                yield record
+
+
 def json_line(record: dict[str, Any]) -> str:
     """One line of metrics.jsonl; numbers that are not finite become null, for JSON has no word for them."""
-    clean = {k: None if isinstance(v, float) and not abs(v) < float("inf") else v for k, v in record.items()}
-    return json.dumps(clean, allow_nan=False)
+    return json.dumps(plain(record), allow_nan=False)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import math
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -107,17 +104,6 @@ def _coverage(shape: tuple[int, ...], chunks: list[ChunkStorageMetadata]) -> Ite
         yield f"{covered} of its {math.prod(shape)} values are stored"
 
 
-@contextlib.contextmanager
-def progress_bar(paths: list[Path]) -> Iterator[Advance]:
-    """A bar with the time that is left, if this is a terminal; gives what is to be told of bytes."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
-
-    columns: tuple[Any, ...] = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    total = 2 * sum(file.stat().st_size for path in paths for file in path.rglob("*") if file.is_file())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda count: progress.advance(task, count)
+def bytes_to_read(paths: list[Path]) -> int:
+    """What `inspect` will have told `advance` of in the end, about."""
+    return 2 * sum(file.stat().st_size for path in paths for file in path.rglob("*") if file.is_file())

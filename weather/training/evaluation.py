@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from weather.data.archive import Archive, open_archive
-from weather.data.extra_inputs import STATIC_INPUTS, static_digests
 from weather.data.loader import Samples
 from weather.data.static_fields import FILE as STATIC_FILE
+from weather.data.static_inputs import STATIC_INPUTS, static_digests
 from weather.data.statistics import Statistics
 from weather.errors import ConfigError, DataError
 from weather.runtime.collectives import on_first_rank, start_process_group

@@ -17,10 +17,10 @@ from weather.config.schema import DataSection
 from weather.config.wrapper import ConfigWrapper
 from weather.data.archive import Archive, open_archive
 from weather.data.default_archive import make_default_archive
-from weather.data.extra_inputs import STATIC_INPUTS, static_digests
 from weather.data.loader import Samples, Wanted, check_finite, sampled_states
 from weather.data.order import global_batch, rank_share, sample_starts
 from weather.data.reader import StateReader
+from weather.data.static_inputs import STATIC_INPUTS, static_digests
 from weather.errors import ConfigError
 from weather.model.flops import ModelCost, model_cost
 from weather.runtime.collectives import on_first_rank
@@ -112,6 +112,7 @@ class Prepared:
             *(samples.dt, training.latitude_weighted_loss, sorted((training.channel_weights or {}).items())),
             *(archive.statistics.means.tolist(), archive.statistics.stds.tolist()),
             *([self.identity()[DIFFERENCES]] if archive.statistics.differences else []),
+            *([self.config.data.coarsen_by] if self.config.data.coarsen > 1 else []),
         )
         text = repr(meaning).encode() + archive.latitude.tobytes() + times.tobytes()
         return hashlib.blake2b(text, digest_size=8).hexdigest()
@@ -214,7 +215,7 @@ def implausible_statistics(archive: Archive) -> tuple[str, ...]:
     reader = StateReader(split, archive.channel_indices)
     reader.read(states, fields)
     reader.close()
-    distance = (fields.mean(axis=(0, 2, 3)) - archive.statistics.means) / archive.statistics.stds
+    distance = (fields.mean(axis=(0, 2, 3), dtype=np.float64) - archive.statistics.means) / archive.statistics.stds
     return tuple(
         f"channel '{channel}' lies {far:.0f} standard deviations from its mean: are the statistics of this archive?"
         for channel, far in zip(archive.channels, np.abs(distance), strict=True)

@@ -9,7 +9,8 @@ from typing import Any
 
 from weather.data.loader import BatchLoader
 from weather.runtime.device import Device
-from weather.runtime.logs import RunLog, duration
+from weather.runtime.logs import RunLog
+from weather.runtime.progress import duration
 from weather.runtime.ranks import Ranks
 from weather.runtime.run_folder import git_commit
 from weather.strategies.base import Strategy

@@ -175,7 +175,7 @@ def test_repeated_seeds_bound_the_noise_from_below(tmp_path: Path, capsys: pytes
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--run", "b0"), "no run 'b0' in the study 'made_up'; did you mean|no run 'b0'"),
+        (("--run", "b0_n6359"), "no run 'b0_n6359' in the study 'made_up'; .*; did you mean 'b0_n63598'"),
         (("--flops", 1e16, "--exclude", "nobody"), "no run 'nobody'"),
         (("--flops", 1e16, "--max_flops", 1.0), "all runs are held back"),
         ((), "one of --flops, --run, --config"),

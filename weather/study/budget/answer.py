@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from weather.config.shared_options import PRINTED
+from weather.presentation import writing
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,13 @@ class Answer:
 
 
 def show(answer: Answer, destination: str | None) -> None:
-    """Print the answer, or write it as JSON: `destination` is "-" for stdout, or a file's name."""
+    """Print the answer, or its JSON where `destination` is `PRINTED`; write it as JSON too where that is a file."""
     if destination is not None:
-        text = json.dumps({**answer.record, "notes": list(answer.notes)}, indent=1)
-        if destination == "-":
-            print(text)
+        record = {**answer.record, "notes": answer.notes}
+        if destination == PRINTED:
+            print(writing.json_text(record))
             return
-        Path(destination).write_text(text + "\n", encoding="utf-8")
+        writing.write_json(Path(destination), record)
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table

@@ -151,13 +151,11 @@ def probe(config_name: str) -> str:
 
 
 def _starts(text: str) -> list[list[dict[str, Any]]]:
-    """The records of each start or resume; a line that a killed run left half written is none."""
+    """The records of each start or resume."""
+    from weather.runtime.run_folder import parse_records
+
     starts: list[list[dict[str, Any]]] = []
-    for line in text.splitlines():
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
+    for record in parse_records(text):
         if record["event"] in ("start", "resume"):
             starts.append([])
         if starts:

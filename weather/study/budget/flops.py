@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from weather.config.shared_options import count, positive
 from weather.errors import ConfigError
 from weather.study.budget.answer import Answer, hours, show
 from weather.study.budget.calibration import probe
-from weather.study.budget.options import Request, add_command, add_runs, count, positive, understand
+from weather.study.budget.options import Request, add_command, add_runs, understand
 from weather.study.budget.rounding import RULE, minutes_up, parts, time_limit
 from weather.study.budget.speed import LINEAR
 

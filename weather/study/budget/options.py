@@ -9,33 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from weather.config.files import load_config
+from weather.config.shared_options import add_json, add_overrides, count, positive
 from weather.config.wrapper import ConfigWrapper
 from weather.errors import ConfigError
 from weather.study.budget.calibration import Calibration, calibrate, probe
 from weather.study.budget.epoch import Epoch, epoch_of
 from weather.study.budget.site import Limits, Site, read_site
 from weather.study.budget.speed import Speed, given_speed, measured_speed, runs_scaling
-
-LARGEST = 1e30  # of a number on the command line: beyond, products overflow
-MOST_COUNT = 10**9
-
-
-def positive(text: str) -> float:
-    """An argument that is a finite number greater than 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 1 / LARGEST < value < LARGEST:
-        raise ConfigError(f"'{text}' on the command line", rule="a number greater than 0")
-    return value
-
-
-def count(text: str) -> int:
-    """An argument that is a whole number greater than 0."""
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MOST_COUNT:
-        raise ConfigError(f"'{text}' on the command line", rule="a whole number, 1 or more")
-    return int(text)
 
 
 def add_command(kinds: Any, name: str, run: Any, *, text: str, example: str) -> Any:
@@ -51,14 +31,7 @@ def add_command(kinds: Any, name: str, run: Any, *, text: str, example: str) -> 
     add = parser.add_argument
     add("--config", metavar="FILE", help="YAML file with named configs (default: configs/configs.yaml)")
     add("--config_name", metavar="NAME", help="the config to train: the size of its epoch is read from its archive")
-    add(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        dest="overrides",
-        help="override one value of the config; repeatable",
-    )
+    add_overrides(parser)
     add("--devices_per_node", type=count, metavar="N", help="ranks on a node (default: the run's, or the site's)")
     add("--site", default="frontier", metavar="NAME", help="of configs/sites/, or a YAML file (default: %(default)s)")
     add("--partition", metavar="NAME", help="of the site (default: its first)")
@@ -68,7 +41,7 @@ def add_command(kinds: Any, name: str, run: Any, *, text: str, example: str) -> 
         metavar="HOURS",
         help="longest job, instead of the site's (default: the site's)",
     )
-    add("--json", nargs="?", const="-", metavar="FILE", help="for programs: printed, or written to FILE")
+    add_json(parser)
     return add
 
 

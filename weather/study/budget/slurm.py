@@ -8,9 +8,10 @@ import shlex
 from typing import Any
 
 from weather.config.files import DEFAULT_FILE
+from weather.config.shared_options import count, positive
 from weather.errors import ConfigError
 from weather.study.budget.answer import Answer, hours, show
-from weather.study.budget.options import Request, add_command, add_speed, count, positive, understand
+from weather.study.budget.options import Request, add_command, add_speed, understand
 from weather.study.budget.rounding import RULE, epochs_within, minutes_up, parts, time_limit
 
 BUFFER = 1.2

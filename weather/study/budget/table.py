@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from weather.config.shared_options import count, positive
 from weather.errors import ConfigError
 from weather.study.budget.answer import Answer, show
-from weather.study.budget.options import add_command, add_speed, count, positive, understand
+from weather.study.budget.options import add_command, add_speed, understand
 from weather.study.budget.rounding import RULE, epochs_within, parts
 
 HOURS = "0.5,1,2,4,8,24"

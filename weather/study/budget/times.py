@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from weather.config.shared_options import count, positive
 from weather.study.budget.answer import Answer, hours, show
-from weather.study.budget.options import Request, add_command, add_speed, count, positive, understand
+from weather.study.budget.options import Request, add_command, add_speed, understand
 from weather.study.budget.rounding import RULE, epochs_within
 
 

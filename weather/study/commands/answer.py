@@ -1,28 +1,13 @@
-"""What a command has found: lines for people, the same as JSON for programs, and a bar while they wait."""
+"""What a command has found: lines for people, the same as JSON for programs."""
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from weather.config.shared_options import PRINTED
 from weather.errors import DataError
-
-PRINTED = "-"
-
-
-def add_json(parser: argparse.ArgumentParser) -> None:
-    """Add --json, for `tell` and `write_json`."""
-    parser.add_argument(
-        "--json",
-        nargs="?",
-        const=PRINTED,
-        metavar="FILE",
-        help="for programs: printed instead of the text, or written to FILE beside it",
-    )
 
 
 def tell(lines: Iterable[str], record: Any, destination: str | None) -> None:
@@ -39,28 +24,14 @@ def write_json(record: Any, destination: str | Path | None) -> None:
     Raises:
         DataError: the file cannot be written.
     """
-    from weather.presentation.writing import plain, write_whole
+    from weather.presentation import writing
 
     if destination is None:
         return
-    text = json.dumps(plain(record), indent=1, allow_nan=False)
     if destination == PRINTED:
-        print(text)
+        print(writing.json_text(record))
         return
     try:
-        write_whole(Path(destination), text + "\n")
+        writing.write_json(Path(destination), record)
     except OSError as error:
         raise DataError(f"cannot be written ({error})", where=destination) from error
-
-
-@contextlib.contextmanager
-def waiting(what: str) -> Iterator[Callable[[float, float], None]]:
-    """A bar with the time left, on a terminal; what it gives is told how many of how many are done."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task(what, total=None)
-        yield lambda done, of: progress.update(bar, completed=done, total=of)

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weather.config.shared_options import add_json
 from weather.errors import ConfigError
-from weather.study.commands.answer import add_json, tell, write_json
+from weather.study.commands.answer import tell, write_json
 
 if TYPE_CHECKING:
     from weather.study.fits.learning_rate import RateFit

@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from weather.config.shared_options import PRINTED, add_json
 from weather.errors import ConfigError
-from weather.study.commands.answer import PRINTED, add_json, tell, waiting, write_json
+from weather.runtime.progress import progress_bar
+from weather.study.commands.answer import tell, write_json
 from weather.study.commands.named_study import STUDY_HELP, path_named
 from weather.study.commands.table_options import add_most_epochs, check
 
@@ -62,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     folder = options.table if inside else options.table.parent
     table = read_table(folder / RUNS_FILE if inside else options.table, most_epochs=options.most_epochs)
     errors = channel_errors(table, read_skill(options.skill or folder / SKILL_FILE), options.split)
-    with waiting("fits") as done:
+    with progress_bar("fitting") as done:
         scaling = fit_channels(errors, flops=options.flops, level=options.level, done=done)
     lines, record = [*channel_lines(scaling), *(f"note: {remark}" for remark in table.remarks)], channel_json(scaling)
     if inside:

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from weather.study.commands.answer import add_json, tell
+from weather.config.shared_options import add_json
+from weather.study.commands.answer import tell
 from weather.study.commands.named_study import STUDY_HELP, path_named
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from weather.study.commands.answer import add_json, tell, waiting, write_json
+from weather.config.shared_options import add_json
+from weather.runtime.progress import progress_bar
+from weather.study.commands.answer import tell, write_json
 from weather.study.commands.table_options import add_intervals, add_table, check
 
 FIT_FILE = "fit.json"
@@ -44,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     from weather.study.results.text import fit_json, fit_lines
 
     table = table_of(options.table, parameters=options.parameters, most_epochs=options.most_epochs)
-    with waiting("fits") as done:
+    with progress_bar("fitting") as done:
         fit = fit_study(
             table.runs,
             flops=options.flops,

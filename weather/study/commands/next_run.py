@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from weather.study.commands.answer import add_json, tell, waiting
+from weather.config.shared_options import add_json
+from weather.runtime.progress import progress_bar
+from weather.study.commands.answer import tell
 from weather.study.commands.named_study import add_study_argument, study_named
 from weather.study.commands.table_options import add_intervals, add_most_epochs, check
 
@@ -40,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     from weather.study.results.prediction_text import prediction_json, prediction_lines
 
     folder = study_named(options.study)
-    with waiting("fits") as done:
+    with progress_bar("fitting") as done:
         found = register_next_run(
             folder,
             budget=options.flops,

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from weather.study.commands.answer import add_json, tell
+from weather.config.shared_options import add_device, add_json
+from weather.study.commands.answer import tell
 from weather.study.commands.table_options import check
 
 EXAMPLES = """\
@@ -40,7 +41,7 @@ def add_parser(kinds: Any) -> None:
     rate = plan.add_mutually_exclusive_group()
     rate.add_argument("--probe", action="store_true", help="time some real steps of each size on this device")
     rate.add_argument("--flops_per_second", type=float, metavar="R", help="training FLOPs a second of one device")
-    add("--device", default="auto", metavar="D", help="of --probe: auto, cuda, rocm, mps or cpu (default: %(default)s)")
+    add_device(plan, of="--probe")
     add_json(plan)
     add("--no-write", action="store_true", help="only print; what --probe measures is kept all the same")
     plan.set_defaults(command=run)

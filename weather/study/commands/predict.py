@@ -6,8 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from weather.config.shared_options import add_json
 from weather.errors import ConfigError
-from weather.study.commands.answer import add_json, tell, waiting
+from weather.runtime.progress import progress_bar
+from weather.study.commands.answer import tell
 from weather.study.commands.table_options import add_intervals, add_table, check
 
 
@@ -89,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
     rate = None
     if options.flops_per_second is not None:
         rate = Rate(options.flops_per_second, options.nodes, "as given")
-    with waiting("fits") as done:
+    with progress_bar("fitting") as done:
         prediction = predict(
             table,
             ahead,

@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from weather.study.commands.answer import add_json, tell, waiting
+from weather.config.shared_options import add_json
+from weather.runtime.progress import progress_bar
+from weather.study.commands.answer import tell
 from weather.study.commands.named_study import add_study_argument, study_named
 from weather.study.commands.table_options import add_intervals, add_most_epochs, check
 
@@ -46,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     from weather.study.results.collection import RUNS_FILE, collect_study, write_runs
 
     folder = study_named(options.study)
-    with waiting("report") as done:
+    with progress_bar("writing the report", unit="steps") as done:
         write_runs(folder.path / RUNS_FILE, collect_study(folder))
         report = write_report(
             folder,

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weather.study.commands.answer import PRINTED, add_json, write_json
+from weather.config.shared_options import PRINTED, add_json, add_overrides
+from weather.study.commands.answer import write_json
 from weather.study.execution.options import add_execution_options, executor_from
 
 if TYPE_CHECKING:
@@ -66,14 +67,7 @@ def add_parser(kinds: Any) -> None:
     add("--experiments", type=Path, metavar="DIR", help="folder of all studies (default: experiments)")
     add_json(arguments)
     add("--name", metavar="STUDY", help="of the study and its folder (default: base config and types)")
-    add(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        dest="overrides",
-        help="override a value of the base, such as training.max_steps=200; repeatable",
-    )
+    add_overrides(arguments)
     add_execution_options(arguments, planned=False)
     arguments.set_defaults(command=run)
 

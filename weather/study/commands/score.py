@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from weather.study.commands.answer import add_json, tell
+from weather.config.shared_options import add_json
+from weather.study.commands.answer import tell
 from weather.study.commands.named_study import add_study_argument, study_named
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from weather.study.commands.answer import PRINTED, add_json, write_json
+from weather.config.shared_options import PRINTED, add_json
+from weather.study.commands.answer import write_json
 from weather.study.commands.named_study import add_study_argument, study_named
 
 if TYPE_CHECKING:

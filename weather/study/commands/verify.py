@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from weather.config.shared_options import add_device, add_forecasts_at_once
 from weather.errors import ConfigError, LaunchError
 from weather.study.commands.named_study import add_study_argument, study_named
 
@@ -29,8 +30,8 @@ def add_parser(kinds: Any) -> None:
     )
     add("--split", default="test", choices=("train", "valid", "test"), help="what to verify on (default: %(default)s)")
     add("--checkpoint", default="last", choices=("last", "best"), help="of each run (default: %(default)s)")
-    add("--device", default="auto", metavar="D", help="auto, cuda, rocm, mps or cpu (default: %(default)s)")
-    add("--batch_size", type=int, default=4, metavar="N", help="forecasts at once (default: %(default)s)")
+    add_device(verify)
+    add_forecasts_at_once(verify)
     verify.set_defaults(command=run)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from weather.errors import ConfigError, DataError
-from weather.runtime.run_folder import METRICS_FILE
+from weather.runtime.run_folder import METRICS_FILE, parse_records
 from weather.study.design.costing import prepare_run
 from weather.study.design.description import StudyDescription
 from weather.study.design.plan import SPARE, base_config, planned_run
@@ -79,14 +78,14 @@ def final_loss(run: Path) -> float | None:
     """Validation loss at the end of a run; infinite if it diverged, None if it has not ended.
 
     Raises:
-        DataError: its records are damaged.
+        DataError: its records cannot be read.
     """
     path = run / METRICS_FILE
     try:
-        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+        records = list(parse_records(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot be read ({error})", where=path) from error
     stop = next((record for record in reversed(records) if record["event"] == "stop"), None)
     if stop is None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from weather.presentation.writing import csv_text
-from weather.runtime.logs import duration
+from weather.runtime.progress import duration
 from weather.study.design.totals import totals
 from weather.study.planned import PlannedRun, StudyPlan
 

@@ -18,8 +18,9 @@ import torch
 
 from weather.config.wrapper import ConfigWrapper
 from weather.errors import DataError
-from weather.presentation.writing import write_whole
-from weather.runtime.device import Device, choose_device
+from weather.presentation.writing import write_json
+from weather.runtime.device import Device, choose_device, wait_for
+from weather.runtime.progress import counting_bar
 from weather.runtime.ranks import Ranks
 from weather.strategies import find_strategy
 from weather.strategies.single import SingleProcess
@@ -60,9 +61,6 @@ def probe_plan(plan: StudyPlan, folder: Path, *, device: str = "auto", steps: in
     Raises:
         WeatherError: the device is not there, or the archive cannot be read.
     """
-    from rich.console import Console
-    from rich.progress import track
-
     measured = read_probe(folder)
     largest: dict[str, PlannedRun] = {}
     for run in plan.runs:
@@ -70,9 +68,11 @@ def probe_plan(plan: StudyPlan, folder: Path, *, device: str = "auto", steps: in
             largest.setdefault(str(run.labels["size"]), run)
     chosen = choose_device(device, next(iter(plan.runs)).config.training.precision, Ranks())
     missing = [name for name, run in largest.items() if not _fits(measured.get(name), run.config, chosen)]
-    for name in track(missing, f"{steps} steps of each size", console=Console(stderr=True), transient=True):
-        measured[name] = _measure(largest[name], chosen, steps)
-        write_whole(folder / PROBE_FILE, json.dumps(measured, indent=1) + "\n")
+    with counting_bar(f"{steps} steps of each size", len(missing), unit="sizes") as advance:
+        for name in missing:
+            measured[name] = _measure(largest[name], chosen, steps)
+            write_json(folder / PROBE_FILE, measured)
+            advance(1)
     return with_probe(plan, measured)
 
 
@@ -146,11 +146,11 @@ def _measure(run: PlannedRun, device: Device, steps: int) -> dict[str, Any]:
     began = 0.0
     for step in range(WARMUP + steps):
         if step == WARMUP:
-            _wait_for(device.torch_device)
+            wait_for(device.torch_device)
             began = time.perf_counter()
         accumulate_gradients(assembled, stream, Profile())
         assembled.strategy.step(training.learning_rate, training.gradient_clipping)
-    _wait_for(device.torch_device)
+    wait_for(device.torch_device)
     seconds = time.perf_counter() - began
     assembled.close()
     return {
@@ -164,11 +164,3 @@ def _measure(run: PlannedRun, device: Device, steps: int) -> dict[str, Any]:
         "flops_per_second": steps * prepared.length.flops_per_step / seconds,
         "work": _work(run.config),
     }
-
-
-def _wait_for(device: torch.device) -> None:
-    """Let the device finish what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from weather.config.shared_options import add_device
 from weather.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def add_execution_options(parser: argparse.ArgumentParser, *, planned: bool = Tr
         add("--strategy", metavar="NAME", help="parallel strategy of each run (default: its config's)")
     else:
         parser.set_defaults(devices=None)
-    add("--device", default="auto", metavar="D", help="auto, cuda, rocm, mps or cpu (default: %(default)s)")
+    add_device(group)
     add("--retry", action="store_true", help="start failed runs again")
     add("--dry-run", action="store_true", help="print the commands that would be given, and end")
     add("--no-wait", action="store_true", help="slurm: submit what the queue takes, and leave")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from weather.presentation.writing import write_whole
-from weather.runtime.run_folder import LOCK_FILE, METRICS_FILE
+from weather.runtime.run_folder import LOCK_FILE, METRICS_FILE, parse_records
 from weather.study.folder import StudyFolder
 from weather.training.checkpoint import FINAL_NAME, MARKER
 
@@ -97,12 +97,8 @@ def metrics_of(run_folder: Path) -> Metrics:
 def _read_metrics(path: Path, modified: int, size: int) -> Metrics:
     events: dict[str, dict[str, Any]] = {}
     stop: dict[str, Any] | None = None
-    for line in _end_of(path, TAIL_BYTES).splitlines():
-        try:
-            record = json.loads(line)
-            event = record["event"]
-        except (ValueError, TypeError, KeyError):
-            continue
+    for record in parse_records(_end_of(path, TAIL_BYTES)):
+        event = record["event"]
         if event in ("start", "resume"):
             stop = None
         if event == "stop":

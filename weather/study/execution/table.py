@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from weather.runtime.logs import duration
+from weather.runtime.progress import duration
 from weather.study.execution.state import RunState, State
 from weather.study.planned import PlannedRun, StudyPlan
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from weather.presentation.numbers import number, power
 from weather.presentation.page import Heading, render
 from weather.presentation.parts import Part
 from weather.presentation.style import png
+from weather.presentation.writing import write_bytes
 from weather.study.folder import StudyFolder
 from weather.study.report import forms, isoflops, loss_law, optima, residuals
 from weather.study.report.analysis import Analysis, analyse
@@ -161,12 +161,9 @@ def _written(out: Path, page: str, parts: list[Part]) -> Report:
             contents[f"{drawing.name}.csv"] = drawing.csv().encode()
         contents |= {f"{sheet.name}.csv": sheet.csv().encode() for sheet in part.sheets}
     try:
-        out.mkdir(parents=True, exist_ok=True)
         # Last, so that a page has all of its files.
         for name, content in {**contents, PAGE_FILE: page.encode()}.items():
-            partial = out / f"{name}.partial"
-            partial.write_bytes(content)
-            os.replace(partial, out / name)
+            write_bytes(out / name, content)
     except OSError as error:
         raise DataError(f"the report cannot be written ({error})", where=out) from error
     return Report(out / PAGE_FILE, tuple(out / name for name in contents), tuple(p.title for p in parts if p.missing))

@@ -165,7 +165,9 @@ def of_planned(plan: StudyPlan, name: str, *, parameters: str = "total") -> RunA
     names = [run.name for run in plan.runs]
     if name not in names:
         raise ConfigError(
-            f"no run '{name}' in the study '{plan.name}'{did_you_mean(name, names)}", rule=f"one of {', '.join(names)}"
+            f"no run '{name}' in the study '{plan.name}'",
+            rule=f"one of {', '.join(names)}",
+            fix=did_you_mean(name, names),
         )
     cost = plan.run(name).cost
     size = cost.parameters if parameters == "total" else cost.non_embedding_parameters

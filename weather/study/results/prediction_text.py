@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from weather.presentation.writing import plain
-from weather.runtime.logs import duration
+from weather.runtime.progress import duration
 from weather.study.fits.intervals import Interval
 from weather.study.results.prediction import Prediction
 from weather.study.results.scoring import Score

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from weather.errors import DataError
-from weather.runtime.run_folder import METRICS_FILE
+from weather.runtime.run_folder import METRICS_FILE, parse_records
 
 Record = dict[str, Any]
 
@@ -51,7 +49,7 @@ def read_records(folder: Path) -> RunRecords:
     """
     path = folder / METRICS_FILE
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError as error:
         raise DataError("no run here", where=folder, rule=f"a run's folder holds {METRICS_FILE}") from error
     except OSError as error:
@@ -59,15 +57,13 @@ def read_records(folder: Path) -> RunRecords:
     starts: list[Record] = []
     kinds: dict[str, list[Record]] = {"train": [], "validation": []}
     end: Record | None = None
-    for line in lines:
-        with contextlib.suppress(ValueError):
-            record = json.loads(line)
-            event = record.get("event") if isinstance(record, dict) and "step" in record else None
-            if event in ("start", "resume"):
-                starts.append(record)
-                end = None
-            elif event == "stop":
-                end = record
-            elif event in kinds:
-                kinds[event].append(record)
+    for record in parse_records(text):
+        event = record["event"] if "step" in record else None
+        if event in ("start", "resume"):
+            starts.append(record)
+            end = None
+        elif event == "stop":
+            end = record
+        elif event in kinds:
+            kinds[event].append(record)
     return RunRecords(tuple(starts), tuple(kinds["train"]), tuple(kinds["validation"]), end)

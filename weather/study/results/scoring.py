@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from statistics import NormalDist
 from typing import Any
 
 from weather.errors import DataError
-from weather.presentation.writing import write_whole
+from weather.presentation.writing import write_json
 from weather.study.folder import StudyFolder
 from weather.study.results.collection import collect_study
 from weather.study.results.prediction import predictions_folder
@@ -76,7 +75,7 @@ def score_study(study: StudyFolder, ids: Sequence[str] = ()) -> list[Score]:
     scores = [score(record, rows) for record in records]
     for each in scores:
         if not each.pending:
-            write_whole(folder / f"{each.id}{SCORE_SUFFIX}", json.dumps(dataclasses.asdict(each), indent=1) + "\n")
+            write_json(folder / f"{each.id}{SCORE_SUFFIX}", dataclasses.asdict(each))
     return scores
 
 

@@ -75,7 +75,7 @@ class Table:
         known = {*self.names, *(name for name, _ in self.left_out)}
         for name in names:
             if name not in known:
-                raise ConfigError(f"no run '{name}' in {self.path}{did_you_mean(name, known)}")
+                raise ConfigError(f"no run '{name}'", where=self.path, fix=did_you_mean(name, known))
         held = np.array([name in names for name in self.names]) | (self.runs.flops > most_flops)
         if held.all():
             raise ConfigError("all runs are held back", where=self.path, rule="a fit needs runs")
@@ -186,10 +186,10 @@ def _columns(path: Path, there: list[str], parameters: str) -> dict[str, str]:
     for key in ("parameters", "loss"):
         if key not in found:
             raise DataError(
-                f"has no column for {key}{did_you_mean(wanted[key][0], there)}",
+                f"has no column for {key}",
                 where=path,
                 rule=f"one of {', '.join(wanted[key])}; it has {', '.join(there)}",
-                fix="separate columns by commas" if len(there) == 1 else "",
+                fix="separate columns by commas" if len(there) == 1 else did_you_mean(wanted[key][0], there),
             )
     if "flops" not in found and "samples" not in found:
         raise DataError(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from weather.errors import CheckpointError, WeatherError
-from weather.runtime.logs import duration
+from weather.runtime.progress import duration
 from weather.runtime.run_folder import read_config
 from weather.study.execution.state import observe
 from weather.study.folder import StudyFolder
