@@ -61,7 +61,7 @@ def test_a_truth_that_is_not_finite_is_refused_by_name(command: Command, in_fold
     broken = Path(shutil.copytree(in_folder.folder / "archive", "broken"))
     with h5py.File(broken / "test" / "part_0.h5", "r+") as file:
         file["fields"][21, 1, 2, 3] = np.nan
-    with pytest.raises(DataError, match=r"nan in channel 'z500' at \[2, 3\].*time index 21"):
+    with pytest.raises(DataError, match=r"time index 21 .*nan in channel 'z500' at \[2, 3\]"):
         command(*WORDS, "--verify", "--data_dir", "broken", init=INITS)
     assert not Path("forecast_ensemble.json").exists()
 

@@ -45,7 +45,7 @@ def test_a_wave_has_half_its_amplitude_squared_and_all_waves_the_variance() -> N
 
 
 def test_a_large_mean_leaves_small_waves_as_they_are() -> None:
-    """Geopotential: a mean of 54,000, a large long wave, and a short one of an amplitude that float32 can still hold."""
+    """As in geopotential: a mean of 54,000, a large long wave, and a short one that float32 can still hold."""
     longitude = np.arange(64) * 2 * np.pi / 64
     # In steps of 1/256, so that float32 holds mean and waves exactly.
     waves = np.round(256 * (1000 * np.cos(2 * longitude) + 0.05 * np.cos(25 * longitude))) / 256
