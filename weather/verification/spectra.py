@@ -28,7 +28,8 @@ class SpectrumSums:
 
     Power at wavenumber k is |X_k / W|^2 of the real Fourier transform X along W longitudes, doubled where k stands for
     -k too: `scipy.signal.periodogram(x, fs=W, detrend=False, scaling="spectrum")`. Over all k from 1 it adds up to the
-    variance along a latitude.
+    variance along a latitude. WeatherBench 2, derived_variables.ZonalEnergySpectrum, keeps latitudes apart, multiplies
+    by the length of the circle, and doubles the wave of two points too.
 
     Args:
         slots: spectra that are summed up apart, such as leads times sources.
