@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 from tests.forecasting.conftest import Trained
+from weather.errors import DataError
 from weather.verification.metrics import area_weights
 
 xarray = pytest.importorskip("xarray")
@@ -51,6 +54,16 @@ def test_scores_are_those_of_the_file_and_the_truth(command: Command, in_folder:
     (row,) = [row for row in rows if (row["channel"], row["lead_hours"]) == ("z850", "24")]
     assert float(row["fair_crps"]) == scores["fair_crps"] and row["forecasts"] == "1"
     assert Path("forecast_ensemble.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_truth_that_is_not_finite_is_refused_by_name(command: Command, in_folder: Trained) -> None:
+    """It is no forecast that blew up, and no score is made of it."""
+    broken = Path(shutil.copytree(in_folder.folder / "archive", "broken"))
+    with h5py.File(broken / "test" / "part_0.h5", "r+") as file:
+        file["fields"][21, 1, 2, 3] = np.nan
+    with pytest.raises(DataError, match=r"time index 21 .*nan in channel 'z500' at \[2, 3\]"):
+        command(*WORDS, "--verify", "--data_dir", "broken", init=INITS)
+    assert not Path("forecast_ensemble.json").exists()
 
 
 def test_members_do_not_depend_on_batches_and_the_first_is_the_control(command: Command) -> None:

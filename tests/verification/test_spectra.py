@@ -44,6 +44,18 @@ def test_a_wave_has_half_its_amplitude_squared_and_all_waves_the_variance() -> N
     assert spectrum(noise).sum() == pytest.approx(variance, rel=1e-5)
 
 
+def test_a_large_mean_leaves_small_waves_as_they_are() -> None:
+    """As in geopotential: a mean of 54,000, a large long wave, and a short one that float32 can still hold."""
+    longitude = np.arange(64) * 2 * np.pi / 64
+    # In steps of 1/256, so that float32 holds mean and waves exactly.
+    waves = np.round(256 * (1000 * np.cos(2 * longitude) + 0.05 * np.cos(25 * longitude))) / 256
+    fields = np.broadcast_to(54_000 + waves, (1, 1, 4, 64))
+    exact = 2 * np.abs(np.fft.rfft(waves)[1:] / 64) ** 2
+    assert exact[24] == pytest.approx(0.05**2 / 2, rel=0.01)
+    # Rounding at 1e-7 of the long wave makes less than 1e-8 of power; at 1e-7 of the mean it makes up to 6e-7.
+    np.testing.assert_allclose(spectrum(fields)[0, :-1], exact[:-1], rtol=1e-5, atol=1e-8)
+
+
 def test_a_channel_that_is_not_finite_leaves_the_others() -> None:
     fields = np.random.default_rng(0).standard_normal((2, 2, 4, 8))
     clean = spectrum(fields)

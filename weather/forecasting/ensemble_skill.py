@@ -14,12 +14,12 @@ import numpy as np
 import torch
 
 from weather.data.archive import Archive
-from weather.errors import ConfigError
+from weather.errors import ConfigError, WeatherError
 from weather.forecasting.layout import Layout
 from weather.forecasting.stores import Store
 from weather.forecasting.truth import Truth
 from weather.presentation.numbers import finite_or_none
-from weather.runtime.collectives import sum_over_ranks
+from weather.runtime.collectives import fail_together, sum_over_ranks
 from weather.runtime.progress import counting_bar
 from weather.runtime.ranks import Ranks
 from weather.verification.ensemble_scores import score_ensemble
@@ -83,7 +83,7 @@ def verify_ensemble(
 
     Raises:
         ConfigError: no forecast has truth.
-        DataError: a state cannot be read.
+        DataError: a true state cannot be read, or holds a value that is not finite.
     """
     valid = layout.initial_times[:, None] + layout.leads[None, :]
     truth = Truth(archive, channels)
@@ -93,18 +93,23 @@ def verify_ensemble(
     counts = torch.zeros(len(layout.leads), dtype=torch.float64)
     mine = range(ranks.rank, len(layout.initial_times), ranks.world_size)
     work = [(initial, lead) for initial in mine for lead in range(len(layout.leads))]
+    problem: WeatherError | None = None
     with contextlib.closing(truth), counting_bar("verifying", len(work), shows=ranks.first) as advance:
-        for initial, lead in work:
-            observed = truth.at(valid[initial, lead])
-            if observed is not None:
-                members = torch.from_numpy(store.read(initial, lead)).to(device)
-                scores = score_ensemble(members, torch.from_numpy(observed).to(device))
-                fields = torch.stack([scores.crps, scores.fair_crps, scores.squared_error, scores.variance])
-                sums[:, lead] += (fields * weights.to(fields.dtype)).mean(dim=(2, 3)).cpu().double()
-                shares = (scores.ranks * weights.to(fields.dtype)).mean(dim=(2, 3)).T
-                histogram[lead] += shares.cpu().double()
-                counts[lead] += 1
-            advance(1)
+        try:
+            for initial, lead in work:
+                observed = truth.finite_at(valid[initial, lead])
+                if observed is not None:
+                    members = torch.from_numpy(store.read(initial, lead)).to(device)
+                    scores = score_ensemble(members, torch.from_numpy(observed).to(device))
+                    fields = torch.stack([scores.crps, scores.fair_crps, scores.squared_error, scores.variance])
+                    sums[:, lead] += (fields * weights.to(fields.dtype)).mean(dim=(2, 3)).cpu().double()
+                    shares = (scores.ranks * weights.to(fields.dtype)).mean(dim=(2, 3)).T
+                    histogram[lead] += shares.cpu().double()
+                    counts[lead] += 1
+                advance(1)
+        except WeatherError as error:
+            problem = error
+    fail_together(problem)  # before the sums, at which the other ranks would wait
     for values in (sums, histogram, counts):
         sum_over_ranks(values)
     if not counts.any():

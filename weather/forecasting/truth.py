@@ -7,6 +7,7 @@ import contextlib
 import numpy as np
 
 from weather.data.archive import Archive
+from weather.data.loader import check_finite
 from weather.data.reader import StateReader
 from weather.forecasting.initial_times import find_state
 
@@ -43,6 +44,18 @@ class Truth:
         field = np.empty((1, self.channels, *self.archive.grid), np.float32)
         reader.read(np.array([found.newest]), field)
         return field[0]
+
+    def finite_at(self, time: np.datetime64) -> np.ndarray | None:
+        """The same, for scores.
+
+        Raises:
+            DataError: it cannot be read, or holds a value that is not finite.
+        """
+        field = self.at(time)
+        found = find_state(self.splits, time)
+        if field is not None and found is not None and not np.isfinite(field).all():
+            check_finite(self.archive, found.split, [found.newest])  # says where
+        return field
 
     def close(self) -> None:
         """Close the files."""

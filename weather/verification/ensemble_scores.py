@@ -1,13 +1,13 @@
-"""Scores of an ensemble against the truth, as WeatherBench 2 defines them, at every point of the grid.
+"""Scores of an ensemble against the truth, at every point of the grid.
 
 - CRPS = E|X - y| - E|X - X'| / 2 (Gneiting & Raftery 2007, eq. 21), in two estimates: of the ensemble as it is, whose
   second term is a mean over all M^2 pairs of members, and the fair one, over the M (M - 1) pairs of two members, which
   does not depend on how many members there are (Ferro 2014; Zamo & Naveau 2018, eFAIR; WeatherBench 2, metrics.CRPS).
-- Spread is the root of the mean variance between members (divisor M - 1); spread over skill is its ratio to the RMSE of
-  the ensemble mean, with the factor sqrt((M + 1) / M) that makes it 1 for a reliable ensemble (Fortin et al. 2014,
-  eq. 15).
+- Spread is the root of the mean variance between members (divisor M - 1; WeatherBench 2, metrics.EnsembleVariance), and
+  the RMSE is that of their mean (metrics.EnsembleMeanMSE). Spread over skill is the ratio of the two with the factor
+  sqrt((M + 1) / M) that makes it 1 for a reliable ensemble (Fortin et al. 2014, eq. 15).
 - The rank histogram counts how many members lie below the truth (Hamill 2001); a truth that is equal to k members is
-  shared evenly by the k + 1 ranks that it may have.
+  shared evenly by the k + 1 ranks that it may have (WeatherBench 2, metrics.RankHistogram, gives it to one of them).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Deterministic scores of one forecast as WeatherBench 2 defines them (Rasp et al. 2024, section 4).
+"""Deterministic scores of one forecast as WeatherBench 2 defines them (Rasp et al. 2024, and its code, metrics.py).
 
 All means over the globe or a region of it are weighed by cell area. What a score is over many forecasts is said in
 `scores`: RMSE takes the root after the mean over time.
@@ -21,7 +21,8 @@ MEASURES = ("squared_error", "absolute_error", "error", "correlation", "activity
 def area_weights(latitude: np.ndarray) -> np.ndarray:
     """Weight [lat] of each latitude row by the area of its cells, with mean 1.
 
-    The area is the difference of the sines of a cell's edges (WeatherBench 2).
+    The area is the difference of the sines of a cell's edges (WeatherBench 2, metrics.get_lat_weights). The outermost
+    cells of a regional grid end half a step out (WeatherBench-X); in WeatherBench 2 they reach to the poles.
     """
     if len(latitude) == 1:
         return np.ones(1)
@@ -93,7 +94,8 @@ class ForecastScores:
         - squared, absolute and plain error, forecast minus truth;
         - correlation of the anomalies of forecast and truth, uncentred: no mean of the anomalies is taken off
           (WeatherBench 2, metrics.ACC);
-        - activity: standard deviation over the region of the anomaly of the forecast.
+        - activity: standard deviation over the region of the anomaly of the forecast (Ben Bouallegue et al. 2024, arXiv
+          2307.10128). WeatherBench 2 has none; WeatherBench-X, deterministic.PredictionActivity, leaves the mean in.
         """
         error = forecast - self.truth
         anomaly = forecast - self.climatology
@@ -107,7 +109,10 @@ class ForecastScores:
         return torch.stack([squared, absolute, plain, correlation, _deviation(mean, square)])
 
     def of_climatology(self) -> torch.Tensor:
-        """Scores of the climatology as a forecast, as above: it has no anomaly, and by convention correlation 0."""
+        """Scores of the climatology as a forecast, as above: it has no anomaly, and by convention correlation 0.
+
+        WeatherBench 2 divides 0 by 0 there.
+        """
         (absolute,) = self._means(self.observed.abs())
         none = torch.zeros_like(absolute)
         return torch.stack([self.observed_square, absolute, -self.observed_mean, none, none])

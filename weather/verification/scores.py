@@ -35,9 +35,9 @@ class Scores:
     """Scores of forecasts by source, region, initial time, lead and channel, in physical units.
 
     The values of one initial time are kept, so that intervals can be found by resampling initial times. A forecast
-    that blew up has values that are not finite; none is left out. Every score over initial times follows WeatherBench 2
-    (Rasp et al. 2024, section 4.1): it is the mean over initial times of the values of one, but for RMSE and activity,
-    whose root is taken after the mean of squares.
+    that blew up has values that are not finite; none is left out. A score over initial times is the mean of the values
+    of one, but for RMSE and activity, whose root is taken after the mean of squares (WeatherBench 2, metrics.MSE and
+    ACC, each with `temporal_mean`; WeatherBench-X means numerator and denominator of ACC apart instead).
 
     Attributes:
         channels, units: [C].

@@ -28,7 +28,8 @@ class SpectrumSums:
 
     Power at wavenumber k is |X_k / W|^2 of the real Fourier transform X along W longitudes, doubled where k stands for
     -k too: `scipy.signal.periodogram(x, fs=W, detrend=False, scaling="spectrum")`. Over all k from 1 it adds up to the
-    variance along a latitude.
+    variance along a latitude. WeatherBench 2, derived_variables.ZonalEnergySpectrum, keeps latitudes apart, multiplies
+    by the length of the circle, and doubles the wave of two points too.
 
     Args:
         slots: spectra that are summed up apart, such as leads times sources.
@@ -47,7 +48,9 @@ class SpectrumSums:
 
     def update(self, slots: Sequence[int], fields: torch.Tensor) -> None:
         """Add fields [batch, channel, lat, lon] to some slots."""
-        transformed = torch.view_as_real(torch.fft.rfft(fields, dim=-1)[..., 1:])
+        # A transform rounds at the size of its largest coefficient: with the mean in it, short waves would drown.
+        waves = fields - fields.mean(dim=-1, keepdim=True)
+        transformed = torch.view_as_real(torch.fft.rfft(waves, dim=-1)[..., 1:])
         power = transformed.square().sum(dim=-1) * self.weights
         total = power.sum(dim=(0, 2), dtype=self.dtype) * self.scale
         for slot in slots:

@@ -2,8 +2,9 @@
 
 Days of the year count from 1 to 366 and close to a circle. A state weighs 1 - d / 30 where it is d days from the day
 wanted, 0 from 30 days on: 61 days with the ends (WeatherBench 2, utils.create_window_weights). In a year without
-29 February the state of day 365 counts as that of day 366 too (utils.compute_rolling_stat). Other days that a year
-lacks just do not count there; WeatherBench 2 fills them with day 365.
+29 February the state of day 365 counts as that of day 366 too (utils.compute_rolling_stat), also where no training
+year has a day 366: WeatherBench 2 then has none, and a circle of 365 days. Other days that a year lacks just do not
+count there; WeatherBench 2 fills them with day 365 of that year, 31 December in the gap of a summer.
 
 Hours of the day are kept apart where the time step repeats them; where it does not (steps of 7 and 8 hours), states go
 to the nearest of as many equal hours as there are steps a day. Where fewer than eight states have weight, the window of

@@ -20,19 +20,20 @@ MOST_CHANNELS = 12
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
 DEFINITIONS = (
-    ("Mean over the globe", "weighed by cell area, from cell bounds in latitude", "WeatherBench 2, section 4.1"),
-    ("RMSE", "root of the mean over initial times and area of the squared error", "WeatherBench 2, section 4.1"),
-    ("MAE, bias", "mean absolute error; mean of forecast minus truth", "WeatherBench 2, section 4.1"),
+    ("Mean over the globe", "weighed by cell area, from cell bounds in latitude",
+     "WeatherBench 2, metrics.get_lat_weights"),
+    ("RMSE", "root of the mean over initial times and area of the squared error", "root of WeatherBench 2, metrics.MSE"),
+    ("MAE, bias", "mean absolute error; mean of forecast minus truth", "WeatherBench 2, metrics.MAE and Bias"),
     ("ACC", "mean over initial times of the uncentred correlation over area of forecast and true departure from "
-     "climatology", "WeatherBench 2, section 4.1"),
+     "climatology; climatology itself has 0", "WeatherBench 2, metrics.ACC"),
     ("Activity", "root of the mean over initial times of the variance over area of the departure from climatology",
-     "WeatherBench 2, section 4.1"),
+     "standard deviation of the anomaly: Ben Bouallegue et al. 2024, arXiv 2307.10128"),
     ("Skill", "1 - RMSE of the model / RMSE of the baseline: 1 is perfect, 0 is as the baseline", "Wilks 2011, ch. 8"),
     ("Interval", "percentiles of a circular block bootstrap over initial times; differences to a baseline are paired",
      "Politis & Romano 1992; block length: Politis & White 2004, Patton et al. 2009"),
     ("Spectrum", "squared Fourier coefficients along latitude circles, area-weighted mean over latitudes, mean over "
      "initial times; summed over wavenumbers, the zonal variance", "scipy.signal.periodogram, scaling 'spectrum'"),
-    ("Persistence", "the last input state stays as it is", "WeatherBench 2"),
+    ("Persistence", "the last input state stays as it is", "WeatherBench 2, evaluation"),
 )  # fmt: skip
 
 
@@ -113,7 +114,7 @@ def definition_part(found: Estimates) -> Part:
     """What each number is, and who defined it so."""
     rows: tuple[Any, ...] = (*DEFINITIONS, ("Climatology", found.scores.climatology, "of this archive"))
     columns = (Column("what", "what"), Column("definition", "definition"), Column("source", "source"))
-    caption = "WeatherBench 2: Rasp et al. 2024, J. Adv. Model. Earth Syst. 16, e2023MS004019."
+    caption = "WeatherBench 2: Rasp et al. 2024, J. Adv. Model. Earth Syst. 16, e2023MS004019, and its code."
     return Part("definitions", "Definitions", sheets=(Sheet("definitions", caption, columns, rows),))
 
 
