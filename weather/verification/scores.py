@@ -24,7 +24,7 @@ LIMITS = {"rmse": (0.0, np.inf), "mae": (0.0, np.inf), "activity": (0.0, np.inf)
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and where the bootstrap puts it, each [R, L, C]; the bounds are NaN where there is no interval."""
+    """Estimates and their bounds, all of one shape, such as [R, L, C]; bounds are NaN where there is no interval."""
 
     estimate: np.ndarray
     low: np.ndarray
