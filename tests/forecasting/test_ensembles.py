@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from tests.forecasting.conftest import Trained
 from weather.errors import DataError
+from weather.verification.bootstrap import score_bounds
 from weather.verification.metrics import area_weights
 
 xarray = pytest.importorskip("xarray")
@@ -50,6 +52,9 @@ def test_scores_are_those_of_the_file_and_the_truth(command: Command, in_folder:
         below = (members < observed[:, None]).sum(axis=1)
         histogram = [((below == rank) * weights).mean() for rank in range(4)]
         np.testing.assert_allclose(scores["rank_histogram"], histogram, rtol=1e-6)
+        assert scores["outside"] == pytest.approx(histogram[0] + histogram[-1], rel=1e-6)
+        few = "one initial time shows nothing" if len(reached) == 1 else "2 initial times show too little"
+        assert few in scores["intervals"]["none"]
     rows = list(csv.DictReader(Path("forecast_ensemble.csv").read_text().splitlines()))
     (row,) = [row for row in rows if (row["channel"], row["lead_hours"]) == ("z850", "24")]
     assert float(row["fair_crps"]) == scores["fair_crps"] and row["forecasts"] == "1"
@@ -64,6 +69,38 @@ def test_a_truth_that_is_not_finite_is_refused_by_name(command: Command, in_fold
     with pytest.raises(DataError, match=r"time index 21 .*nan in channel 'z500' at \[2, 3\]"):
         command(*WORDS, "--verify", "--data_dir", "broken", init=INITS)
     assert not Path("forecast_ensemble.json").exists()
+def test_intervals_are_those_of_the_scores_of_each_initial_time(
+    command: Command, in_folder: Trained, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """14 initial times, of which 12 have their truth after a day and a half; the archive ends there."""
+    words = ("--leads", "6h,36h", "--members", "3", "--perturbation", "0.5", "--verify")
+    monkeypatch.setenv("COLUMNS", "120")
+    assert command(*words, init="2020-01-02T12/2020-01-05T18/6h")
+    written = json.loads(Path("forecast_ensemble.json").read_text())
+    assert written["interval_coverage"] == 0.9 and written["reliable_outside"] == 0.5
+    scores = written["channels"]["z850"]["leads"]["36"]
+    assert scores["forecasts"] == 12
+    data = xarray.open_dataset("forecast.nc")
+    members = data["geopotential"].sel(level=850).values[:12, :, 1].astype(float)
+    observed = in_folder.archive.states("test")[12:24, 2].astype(float)
+    weights = area_weights(data.latitude.values)[:, None]
+    squares = ((members.mean(axis=1) - observed) ** 2 * weights).mean(axis=(1, 2))[:, None]
+    variances = (members.var(axis=1, ddof=1) * weights).mean(axis=(1, 2))[:, None]
+    said = capsys.readouterr().out
+    length = int(re.findall(r"blocks of (\d+)", said)[-1])
+
+    def ratio(variance: np.ndarray, square: np.ndarray) -> np.ndarray:
+        return np.sqrt(4 / 3 * variance / square)
+
+    low, high = score_bounds([variances, squares], ratio, length=length, replicates=1000, coverage=0.9)
+    assert scores["intervals"]["spread_skill_ratio"] == pytest.approx([low[0], high[0]], rel=1e-5)
+    assert low[0] < scores["spread_skill_ratio"] < high[0]
+    low, high = score_bounds([squares], np.sqrt, length=length, replicates=1000, coverage=0.9)
+    assert scores["intervals"]["rmse"] == pytest.approx([low[0], high[0]], rel=1e-5)
+    rows = list(csv.DictReader(Path("forecast_ensemble.csv").read_text().splitlines()))
+    (row,) = [row for row in rows if (row["channel"], row["lead_hours"]) == ("z850", "36")]
+    assert [float(row["rmse_low"]), float(row["rmse_high"])] == scores["intervals"]["rmse"]
+    assert "{:.3g} to {:.3g}".format(*scores["intervals"]["rmse"]) in said
 
 
 def test_members_do_not_depend_on_batches_and_the_first_is_the_control(command: Command) -> None:

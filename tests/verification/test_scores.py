@@ -77,6 +77,17 @@ def test_an_interval_is_that_of_its_definition() -> None:
     assert np.mean((interval.high - interval.low) / (2 * 1.645 * error)) == pytest.approx(1.0, abs=0.15)
 
 
+def test_no_interval_leaves_what_its_score_can_be() -> None:
+    """One day among ten says almost all, so that a t interval would reach below 0; a difference may."""
+    scores = made(times=10)
+    scores.squared_error[:, :, 4] *= 10_000
+    scores.correlation[..., 0] = np.linspace(0.2, 1.0, 10)[None, None, :, None] ** 0.1
+    rmse, acc = scores.interval("rmse"), scores.interval("acc")
+    assert (rmse.low == 0).all() and (rmse.high > rmse.estimate).all()
+    assert (acc.high <= 1).all() and (acc.high[..., 0] == 1).any()
+    assert (scores.difference("rmse", "persistence").low < 0).all()
+
+
 def test_without_enough_initial_times_there_is_no_interval() -> None:
     for scores in (made(times=9), made(replicates=0)):
         interval = scores.interval("rmse")

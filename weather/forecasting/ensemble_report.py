@@ -2,51 +2,101 @@
 
 from __future__ import annotations
 
-import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from weather.errors import ConfigError
-from weather.forecasting.ensemble_skill import MEASURES, EnsembleSkill
+from weather.forecasting.ensemble_measures import MEASURES, EnsembleSkill
+from weather.presentation.writing import csv_text, plain, write_whole
+from weather.verification.scores import COVERAGE
 
-MOST_LEADS = 3  # in the table on the console
-MOST_CHANNELS = 4  # in the figure
-
-
-def write_scores(skill: EnsembleSkill, path: Path) -> None:
-    """Write the scores as JSON, and as CSV beside it."""
-    path.write_text(json.dumps(skill.as_dict(), indent=1, allow_nan=False), encoding="utf-8")
-    with open(path.with_suffix(".csv"), "w", newline="", encoding="utf-8") as file:
-        lines = csv.writer(file)
-        lines.writerow(["channel", "unit", "lead_hours", "members", "forecasts", *MEASURES])
-        for c, channel in enumerate(skill.channels):
-            for lead, hours in enumerate(skill.lead_hours):
-                values = [repr(float(getattr(skill, name)[lead, c])) for name in MEASURES]
-                forecasts = int(skill.forecasts[lead])
-                lines.writerow([channel, skill.units[c], f"{hours:g}", skill.members, forecasts, *values])
-
-
-def print_scores(skill: EnsembleSkill) -> None:
-    """A table of some leads, from the first to the last that has truth."""
+if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+MOST_LEADS = 3  # in the table on the console
+MOST_CHANNELS = 4  # in the figure
+TITLES = {
+    "crps": "CRPS",
+    "fair_crps": "fair CRPS",
+    "rmse": "RMSE of mean",
+    "spread": "spread",
+    "spread_skill_ratio": "ratio",
+    "outside": "outside",
+}
+
+
+def write_scores(skill: EnsembleSkill, path: Path) -> None:
+    """Write the scores as JSON, and as CSV beside it, where what is not finite is empty."""
+    write_whole(path, json.dumps(skill.as_dict(), indent=1, allow_nan=False))
+    bounds = [f"{name}_{end}" for name in MEASURES for end in ("low", "high")]
+    columns = ["channel", "unit", "lead_hours", "members", "forecasts", *MEASURES, *bounds]
+    write_whole(path.with_suffix(".csv"), csv_text(columns, _rows(skill)))
+
+
+def _rows(skill: EnsembleSkill) -> Iterator[list[Any]]:
+    for c, channel in enumerate(skill.channels):
+        for lead, hours in enumerate(skill.lead_hours):
+            values = [each.estimate[lead, c] for each in skill.measures.values()]
+            bounds = [end[lead, c] for each in skill.measures.values() for end in (each.low, each.high)]
+            about = [channel, skill.units[c], f"{hours:g}", skill.members, int(skill.forecasts[lead])]
+            yield [*about, *plain([*values, *bounds])]
+
+
+def print_scores(skill: EnsembleSkill, console: Console | None = None) -> None:
+    """A table of some leads, from the first to the last that has truth; with intervals where there is room for them.
+
+    Args:
+        console: where to; None: standard output.
+    """
+    from rich.console import Console
+
+    console = console or Console(highlight=False)
     verified = np.flatnonzero(skill.forecasts)
     for lead in verified[np.unique(np.linspace(0, len(verified) - 1, MOST_LEADS).round().astype(int))]:
-        table = Table(
-            title=f"{skill.lead_hours[lead]:g} h, {skill.members} members, {skill.forecasts[lead]} forecast(s)"
-        )
-        for column in ("channel", "unit", "CRPS", "fair CRPS", "RMSE of mean", "spread", "ratio"):
-            table.add_column(column, justify="left" if column in ("channel", "unit") else "right")
-        for c, channel in enumerate(skill.channels):
-            table.add_row(channel, skill.units[c], *(f"{getattr(skill, name)[lead, c]:.4g}" for name in MEASURES))
-        Console().print(table)
+        reason = skill.without_intervals(lead)
+        table = _table(skill, lead, intervals=not reason)
+        if not reason and console.measure(table, options=console.options.update(width=1000)).maximum > console.width:
+            table, reason = (
+                _table(skill, lead, intervals=False),
+                "a wider terminal shows intervals; the files have them",
+            )
+        console.print(f"{skill.lead_hours[lead]:g} h, {skill.members} members, {skill.forecasts[lead]} forecast(s)")
+        console.print(table)
+        blocks = f"below: {COVERAGE:.0%} intervals over initial times, in blocks of {skill.blocks[lead]}"
+        console.print(reason or blocks, soft_wrap=True)
+    outside = "outside: share of the area where the truth is outside the ensemble"
+    console.print(f"{outside}; reliable: {skill.reliable_outside:.3g}", soft_wrap=True)
+
+
+def _table(skill: EnsembleSkill, lead: int, *, intervals: bool) -> Table:
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
+    table.add_column("channel", no_wrap=True)
+    for name in MEASURES:
+        table.add_column(TITLES[name], justify="right", no_wrap=True)
+    for c, channel in enumerate(skill.channels):
+        unit = f"[{skill.units[c]}]" if skill.units[c] else ""
+        cells = [escape(f"{channel}\n{unit}" if intervals else f"{channel} {unit}")]
+        for found in skill.measures.values():
+            low, high = found.low[lead, c], found.high[lead, c]
+            bounds = f"\n{low:.3g} to {high:.3g}" if intervals and np.isfinite(low) else ""
+            cells.append(f"{found.estimate[lead, c]:.4g}{bounds}")
+        table.add_row(*cells)
+    return table
 
 
 def draw_scores(skill: EnsembleSkill, path: Path, title: str) -> None:
     """A PNG with a row for each of the first channels: RMSE and spread by lead, CRPS, and rank histograms.
+
+    Bands are intervals over initial times.
 
     Raises:
         ConfigError: matplotlib is not installed.
@@ -65,10 +115,13 @@ def draw_scores(skill: EnsembleSkill, path: Path, title: str) -> None:
     for c in range(rows):
         curves, score, ranks = axes[c]
         unit = f" [{skill.units[c]}]" if skill.units[c] else ""
-        curves.plot(days, skill.rmse[verified, c], "o-", markersize=3, label="RMSE of the mean")
-        curves.plot(days, skill.spread[verified, c], "s--", markersize=3, label="spread")
-        score.plot(days, skill.crps[verified, c], "o-", markersize=3, label="CRPS")
-        score.plot(days, skill.fair_crps[verified, c], "s--", markersize=3, label="fair CRPS")
+        for axis, names in ((curves, ("rmse", "spread")), (score, ("crps", "fair_crps"))):
+            for name, line in zip(names, ("o-", "s--"), strict=True):
+                found = skill.measures[name]
+                (drawn,) = axis.plot(days, found.estimate[verified, c], line, markersize=3, label=TITLES[name])
+                bounds = found.low[verified, c], found.high[verified, c]
+                axis.fill_between(days, *bounds, color=drawn.get_color(), alpha=0.2, linewidth=0)
+                axis.vlines(days, *bounds, color=drawn.get_color(), linewidth=0.8)  # a band of one lead has no width
         for lead in dict.fromkeys((verified[0], verified[len(verified) // 2], verified[-1])):
             places = np.arange(skill.members + 1)
             ranks.plot(

@@ -8,6 +8,7 @@
   sqrt((M + 1) / M) that makes it 1 for a reliable ensemble (Fortin et al. 2014, eq. 15).
 - The rank histogram counts how many members lie below the truth (Hamill 2001); a truth that is equal to k members is
   shared evenly by the k + 1 ranks that it may have (WeatherBench 2, metrics.RankHistogram, gives it to one of them).
+  The share of truths outside the ensemble, which is that of the two outer ranks, is 2 / (M + 1) for a reliable one.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class PointScores:
         squared_error: of the ensemble mean.
         variance: between members.
         ranks: [member + 1, channel, lat, lon], sum 1 over the ranks.
+        outside: share of the truth in the two outer ranks.
     """
 
     crps: torch.Tensor
@@ -33,6 +35,7 @@ class PointScores:
     squared_error: torch.Tensor
     variance: torch.Tensor
     ranks: torch.Tensor
+    outside: torch.Tensor
 
 
 def score_ensemble(members: torch.Tensor, truth: torch.Tensor) -> PointScores:
@@ -62,4 +65,5 @@ def score_ensemble(members: torch.Tensor, truth: torch.Tensor) -> PointScores:
         squared_error=where_sound((mean - truth).square()),
         variance=where_sound(members.var(dim=0)),
         ranks=ranks.to(exact) * sound,
+        outside=where_sound(ranks[0] + ranks[-1]),
     )

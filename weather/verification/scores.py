@@ -12,18 +12,19 @@ import numpy as np
 
 from weather.errors import ConfigError, did_you_mean
 from weather.presentation.numbers import finite_or_none
-from weather.runtime.seeds import derive_seed
-from weather.verification.bootstrap import FEWEST, block_length, quantile_levels, resampling
+from weather.verification.bootstrap import FEWEST, block_length, score_bounds
 
 MODEL, PERSISTENCE, CLIMATOLOGY = "model", "persistence", "climatology"
 BASELINES = (PERSISTENCE, CLIMATOLOGY)
 COVERAGE = 0.9
 REPLICATES = 1000
+#: What a score can be at all; its interval is cut there.
+LIMITS = {"rmse": (0.0, np.inf), "mae": (0.0, np.inf), "activity": (0.0, np.inf), "acc": (-1.0, 1.0)}
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and where the bootstrap puts it, each [R, L, C]; the bounds are NaN where there is no interval."""
+    """Estimates and their bounds, all of one shape, such as [R, L, C]; bounds are NaN where there is no interval."""
 
     estimate: np.ndarray
     low: np.ndarray
@@ -117,7 +118,7 @@ class Scores:
         return self._over_times(name, source)
 
     def interval(self, name: str, source: str = MODEL, *, coverage: float = COVERAGE) -> Interval:
-        """Score with its interval over initial times, by expanded percentiles of a circular block bootstrap.
+        """Score with its interval over initial times, by a circular block bootstrap (`verification.bootstrap`).
 
         The same blocks are drawn for all sources, regions and channels of a lead; see `blocks`. There is no interval
         with fewer than ten initial times, nor where a value is not finite.
@@ -194,30 +195,24 @@ class Scores:
         return kept[name][index]
 
     def _interval(self, ours: np.ndarray, theirs: np.ndarray | None, name: str, coverage: float) -> Interval:
-        def score(mean: np.ndarray) -> np.ndarray:
-            return np.sqrt(mean) if name in ("rmse", "activity") else mean
+        root = name in ("rmse", "activity")
 
-        estimate = score(ours.mean(axis=1))
-        if theirs is not None:
-            estimate = estimate - score(theirs.mean(axis=1))
+        def score(*means: np.ndarray) -> np.ndarray:
+            # Rounding can leave a mean of squares without its one value below 0.
+            scores = [np.sqrt(np.maximum(mean, 0.0)) if root else mean for mean in means]
+            return scores[0] if theirs is None else scores[0] - scores[1]
+
+        series = [ours] if theirs is None else [ours, theirs]
+        estimate = score(*(values.mean(axis=1) for values in series))
         low, high = np.full_like(estimate, np.nan), np.full_like(estimate, np.nan)
         if self.replicates and self.samples >= FEWEST:
             for lead, length in enumerate(self.blocks):
-                levels = quantile_levels(coverage, self.samples, length)
-                seed = derive_seed(0, "bootstrap", length)
-                drawn = resampling(self.samples, length, self.replicates, seed) / self.samples
-                for region in range(len(self.regions)):
-                    resampled = score(_product(drawn, ours[region, :, lead]))
-                    if theirs is not None:
-                        resampled = resampled - score(_product(drawn, theirs[region, :, lead]))
-                    low[region, lead], high[region, lead] = np.quantile(resampled, levels, axis=0)
+                by_time = [values[:, :, lead].swapaxes(0, 1).reshape(self.samples, -1) for values in series]
+                bounds = score_bounds(by_time, score, length=length, replicates=self.replicates, coverage=coverage)
+                low[:, lead], high[:, lead] = (each.reshape(estimate[:, lead].shape) for each in bounds)
+        if theirs is None:
+            low, high = (np.clip(each, *LIMITS.get(name, (-np.inf, np.inf))) for each in (low, high))
         return Interval(estimate, low, high)
-
-
-def _product(drawn: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Means [replicate, C] of resamples of values [T, C]; NaN throughout a channel with a value that is not finite."""
-    finite = np.isfinite(values).all(axis=0)
-    return np.where(finite, drawn @ np.where(finite, values, 0.0), np.nan)
 
 
 def parse_baselines(text: str) -> tuple[str, ...]:

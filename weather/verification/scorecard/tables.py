@@ -29,8 +29,9 @@ DEFINITIONS = (
     ("Activity", "root of the mean over initial times of the variance over area of the departure from climatology",
      "standard deviation of the anomaly: Ben Bouallegue et al. 2024, arXiv 2307.10128"),
     ("Skill", "1 - RMSE of the model / RMSE of the baseline: 1 is perfect, 0 is as the baseline", "Wilks 2011, ch. 8"),
-    ("Interval", "percentiles of a circular block bootstrap over initial times; differences to a baseline are paired",
-     "Politis & Romano 1992; block length: Politis & White 2004, Patton et al. 2009"),
+    ("Interval", "percentiles of a circular block bootstrap over initial times, stretched to a t interval "
+     "whose standard error is the larger one of the blocks and of an AR(1) process; differences are paired",
+     "Politis & Romano 1992; block length: Politis & White 2004, Patton et al. 2009; AR(1): Zwiers & von Storch 1995"),
     ("Spectrum", "squared Fourier coefficients along latitude circles, area-weighted mean over latitudes, mean over "
      "initial times; summed over wavenumbers, the zonal variance", "scipy.signal.periodogram, scaling 'spectrum'"),
     ("Persistence", "the last input state stays as it is", "WeatherBench 2, evaluation"),
