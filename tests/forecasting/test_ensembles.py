@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,6 +69,8 @@ def test_a_truth_that_is_not_finite_is_refused_by_name(command: Command, in_fold
     with pytest.raises(DataError, match=r"time index 21 .*nan in channel 'z500' at \[2, 3\]"):
         command(*WORDS, "--verify", "--data_dir", "broken", init=INITS)
     assert not Path("forecast_ensemble.json").exists()
+
+
 def test_intervals_are_those_of_the_scores_of_each_initial_time(
     command: Command, in_folder: Trained, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
