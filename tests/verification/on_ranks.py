@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tests.verification.named import named
 from weather.config.schema import DataSection
 from weather.data.archive import open_archive
 from weather.runtime.collectives import start_process_group, stop_process_group
@@ -33,7 +34,7 @@ def scores_of(archive_folder: str, most: int | None) -> Scores:
     model = ModelStep(archive.splits["test"].step_hours, 1, 1, len(archive.channels), len(archive.channels))
     samples = choose_initial_times(initial_samples(archive.splits["test"], model, 3), None, most)
     return verify(
-        turn_and_break,
+        [named(turn_and_break, archive, model)],
         archive,
         samples,
         fit_climatology(archive, ranks=ranks),

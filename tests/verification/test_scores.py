@@ -35,7 +35,7 @@ def made(model_error: float = 1.0, *, times: int = TIMES, seed: int = 0, **more:
         true_activity=2.0 * ones[0],
         wavenumbers=np.array([1, 2]),
         power=generator.uniform(size=(3, LEADS, CHANNELS, 2)),
-        blown_up=np.array([0, 1]),
+        blown_up=np.array([[0, 1], [0, 0]]),
         climatology="mean",
         **more,  # type: ignore[arg-type]
     )
@@ -106,7 +106,7 @@ def test_a_selection_keeps_what_belongs_together() -> None:
     np.testing.assert_allclose(chosen.rmse()[0, 0], scores.rmse()[1, 1, [2, 0]])
     np.testing.assert_allclose(chosen.activity_of(None)[0, 0], scores.activity_of(None)[1, 1, [2, 0]])
     np.testing.assert_array_equal(chosen.power, scores.power[:, 1:][:, :, [2, 0]])
-    assert chosen.blown_up.tolist() == [1] and chosen.samples == TIMES
+    assert chosen.blown_up.tolist() == [[1], [0]] and chosen.samples == TIMES
 
 
 def test_the_table_has_every_source() -> None:

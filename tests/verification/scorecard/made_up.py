@@ -50,12 +50,12 @@ def make_scores(
     correlation[2] = 0.0
     k = np.arange(1, 17)
     power = np.broadcast_to(1.0 / k**3, (len(SOURCES) + 1, len(leads), len(channels), len(k))).copy()
-    blown = np.zeros(len(leads), int)
+    blown = np.zeros((len(SOURCES), len(leads)), int)
     if blown_up:
         squared[0, :, :blown_up, -1] = np.inf
         correlation[0, :, :blown_up, -1] = np.nan
         power[0, -1] = np.nan
-        blown[-1] = blown_up
+        blown[0, -1] = blown_up
     values: dict[str, Any] = {
         "channels": channels,
         "units": tuple("m2 s-2" if name.startswith("z") else "K" for name in channels),
