@@ -24,8 +24,8 @@ SHORT = {"persistence": "persist.", "climatology": "climatol."}
 def print_scorecard(
     found: Estimates, origin: Origin, *, all_channels: bool = False, console: Console | None = None
 ) -> None:
-    """RMSE of model and baselines over the globe, the model's skill against each, and its ACC, by channel and lead; then
-    the model beside each other run.
+    """RMSE of model and baselines over the globe, the model's skill against each, and its ACC, by channel and lead;
+    then the model beside each other run.
 
     Args:
         all_channels: every channel and lead instead of the headline.

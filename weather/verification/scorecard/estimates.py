@@ -41,6 +41,7 @@ class Estimates:
             other's name and that of the score, of `COMPARED`.
         skill: 1 - RMSE / RMSE of a baseline or another run, by its name.
         coverage: of all intervals.
+        name: of the run that was verified.
     """
 
     scores: Scores
@@ -48,6 +49,7 @@ class Estimates:
     differences: dict[tuple[str, str], Interval]
     skill: dict[str, np.ndarray]
     coverage: float
+    name: str = ""
 
     @property
     def baselines(self) -> tuple[str, ...]:
@@ -57,6 +59,10 @@ class Estimates:
     @property
     def runs(self) -> tuple[str, ...]:
         return self.scores.runs
+
+    def label(self, source: str) -> str:
+        """A source in a legend: where other runs have names, the model has one, too."""
+        return f"{source} ({self.name})" if self.runs and self.name and source == self.scores.sources[0] else source
 
     def differs(self, other: str, metric: str = "rmse") -> np.ndarray:
         """Whether the interval of the difference to a baseline or run excludes 0; False where there is none."""
@@ -77,22 +83,27 @@ class Estimates:
 
 
 def estimate(
-    scores: Scores, *, coverage: float = COVERAGE, done: Callable[[int, int], None] = lambda _, of: None
+    scores: Scores,
+    *,
+    name: str = "",
+    coverage: float = COVERAGE,
+    done: Callable[[int, int], None] = lambda _, of: None,
 ) -> Estimates:
     """All scores and their intervals.
 
     Args:
+        name: of the run that was verified.
         done: told how many of how many are found.
     """
-    wanted = [(source, name) for source in scores.sources for name in METRICS]
-    pairs = [(other, name) for other in scores.sources[1:] for name in COMPARED]
+    wanted = [(source, metric) for source in scores.sources for metric in METRICS]
+    pairs = [(other, metric) for other in scores.sources[1:] for metric in COMPARED]
     total = len(wanted) + len(pairs)
     metrics, differences = {}, {}
-    for number, (source, name) in enumerate(wanted, start=1):
-        metrics[source, name] = scores.interval(name, source, coverage=coverage)
+    for number, (source, metric) in enumerate(wanted, start=1):
+        metrics[source, metric] = scores.interval(metric, source, coverage=coverage)
         done(number, total)
-    for number, (other, name) in enumerate(pairs, start=len(wanted) + 1):
-        differences[other, name] = scores.difference(name, other, coverage=coverage)
+    for number, (other, metric) in enumerate(pairs, start=len(wanted) + 1):
+        differences[other, metric] = scores.difference(metric, other, coverage=coverage)
         done(number, total)
     skill = {other: scores.skill(other) for other in scores.sources[1:]}
-    return Estimates(scores, metrics, differences, skill, coverage)
+    return Estimates(scores, metrics, differences, skill, coverage, name)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 #: What an interval of a difference says, and what it does not.
 CHANCE = (
     "*: the {coverage:.0%} interval of the difference, paired over initial times, excludes 0; where two runs do not "
-    "differ, about {chance:.0%} of pairs have a star all the same. The chance is that of the weather; what another seed "
-    "of training would give, only another run can say"
+    "differ, about {chance:.0%} of pairs have a star all the same. The chance is that of the weather; what another "
+    "seed of training would give, only another run can say"
 )
 #: Columns that a narrow terminal goes without, in this order.
 OPTIONAL = ("acc", "interval", "rmse")
