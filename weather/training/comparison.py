@@ -41,10 +41,11 @@ class OtherRun:
             checkpoint: of the run that is verified. Where it is `best` or `last`, it is so for others too, unless they
                 say another; where it is a path, theirs is the best.
         """
-        folder, _, named = ("", "", "") if Path(written).is_dir() else written.rpartition(AT)
-        if not folder:
+        ends = [place for place, letter in enumerate(written) if letter == AT]
+        if Path(written).is_dir() or not ends:
             return OtherRun(written, Path(written), checkpoint if checkpoint in WORDS else WORDS[0])
-        return OtherRun(written, Path(folder), named)
+        end = next((place for place in ends if Path(written[:place]).is_dir()), ends[0])  # a path may hold one, too
+        return OtherRun(written, Path(written[:end]), written[end + 1 :])
 
 
 def load_others(

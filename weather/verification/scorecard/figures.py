@@ -15,7 +15,7 @@ from weather.verification.scorecard.estimates import Estimates
 from weather.verification.scorecard.example import Example
 from weather.verification.scorecard.files import COLUMNS, TRUTH, table_rows
 from weather.verification.scorecard.headline import headline_channels
-from weather.verification.scores import Scores
+from weather.verification.scores import BASELINES, Scores
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -182,14 +182,15 @@ def _spectra(scores: Scores) -> Chapter:
     shown = [scores.channels[c] for c in headline_channels(scores.channels, spectrum_figure.MOST_CHANNELS)]
     caption = (
         "Zonal power spectra, mean over initial times and area, of the truth and of forecasts at rising leads, "
-        "and their ratio. Below 1 the model has lost waves of that length, as one does that is blurred; above 1 it has "
+        "and their ratio. Below 1 a model has lost waves of that length, as one does that is blurred; above 1 it has "
         "noise."
     )
     rows = tuple(
         (channel, f"{lead:g}", source, int(k), *plain([scores.power[s, at, scores.channels.index(channel), n]]))
         for channel in shown
         for at, lead in enumerate(scores.lead_hours)
-        for s, source in ((0, scores.sources[0]), (-1, TRUTH))
+        for s, source in enumerate((*scores.sources, TRUTH))
+        if source not in BASELINES
         for n, k in enumerate(scores.wavenumbers)
     )
     return Chapter(anchor, title, (Plate(
