@@ -67,6 +67,19 @@ def test_pairs_are_told_apart_where_lone_intervals_overlap() -> None:
     np.testing.assert_array_equal(again.low, difference.low)
 
 
+def test_a_difference_that_lasts_makes_its_interval_wide() -> None:
+    """The model's own errors have no memory; that of the difference counts, which is gone where days are shuffled."""
+    scores, days = made(times=200), np.arange(200)
+    lasting = 4 + 0.5 * np.sin(days / 8)[None, :, None, None]
+    scores.squared_error[1] = scores.squared_error[0] + lasting
+    order = np.random.default_rng(1).permutation(200)
+    shuffled = dataclasses.replace(scores, squared_error=scores.squared_error[:, :, order])
+    assert max(scores.blocks) <= 4
+    intervals = (each.difference("rmse", "persistence") for each in (scores, shuffled))
+    widths = [each.high - each.low for each in intervals]
+    assert (widths[0] > 2 * widths[1]).all()
+
+
 def test_an_interval_is_that_of_its_definition() -> None:
     """A mean of 40 values that do not depend on one another: 1.645 standard errors to either side."""
     scores = made()
@@ -121,5 +134,6 @@ def test_the_table_has_every_source() -> None:
 def test_baselines_are_written_as_names() -> None:
     assert parse_baselines("persistence, climatology") == ("persistence", "climatology")
     assert parse_baselines("none") == ()
+    assert parse_baselines("climatology,runs/other@last") == ("climatology", "runs/other@last")
     with pytest.raises(ConfigError, match="'persistance' is no baseline.*did you mean 'persistence'"):
         parse_baselines("persistance")

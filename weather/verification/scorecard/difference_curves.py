@@ -9,7 +9,7 @@ import numpy as np
 from weather.presentation.style import QUIET, new_figure, styled
 from weather.verification.scorecard.estimates import Estimates
 from weather.verification.scorecard.headline import headline_channels
-from weather.verification.scorecard.looks import lead_axis, legend_above, look_of, titled
+from weather.verification.scorecard.looks import lead_axis, legend_above, literal, look_of, titled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +51,7 @@ def _panel(axis: Axes, found: Estimates, channel: int) -> None:
         interval, look = found.differences[run, "rmse"], look_of(run, found.runs)
         value, low, high = (each[0, :, channel] for each in (interval.estimate, interval.low, interval.high))
         shown = np.where(np.isfinite(value), value, np.nan)
-        axis.plot(x, shown, label=f"model \N{MINUS SIGN} {run}", **{**look.line(), "markerfacecolor": "white"})
+        axis.plot(x, shown, label=f"model \N{MINUS SIGN} {literal(run)}", **{**look.line(), "markerfacecolor": "white"})
         sure = found.differs(run)[0, :, channel]
         axis.plot(x[sure], shown[sure], **{**look.line(), "linestyle": ""})
         axis.fill_between(x, low, high, color=look.color, alpha=0.2, linewidth=0)

@@ -11,6 +11,7 @@ from weather.presentation.style import new_figure, styled
 from weather.verification.leads import describe_lead
 from weather.verification.scorecard.estimates import Estimates
 from weather.verification.scorecard.headline import spread_leads
+from weather.verification.scorecard.looks import literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,7 +56,7 @@ def draw_heat_map(found: Estimates, others: Sequence[str], *, full: float = FULL
         image = _map(axis, found, baseline, numbers=numbers, full=full)
         axis.set_xticks(labelled, [describe_lead(scores.lead_hours[lead]) for lead in labelled])
         axis.set_yticks(range(rows), scores.channels if axis is axes[0, 0] else [""] * rows)
-        axis.set_title(f"against {baseline}")
+        axis.set_title(f"against {literal(baseline)}")
         axis.set_xlabel("lead time")
     length = min(0.8 * width, LONGEST_BAR)
     bar = figure.colorbar(

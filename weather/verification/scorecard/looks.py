@@ -48,6 +48,11 @@ def look_of(source: str, runs: Sequence[str]) -> Look:
     return Look(COLOURS[FIRST_RUN + number], ("-", "-.", "--")[min(turn, 2)], MARKERS[FIRST_RUN + number])
 
 
+def literal(name: str) -> str:
+    """A run's name as matplotlib shows it: no formula between dollars, and not left out of a legend for its `_`."""
+    return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
+
+
 def lead_axis(leads: Sequence[float]) -> tuple[list[float], str]:
     """Leads as they are drawn, and the label of the axis."""
     days = leads[-1] >= DAYS_FROM

@@ -9,7 +9,7 @@ import numpy as np
 from weather.presentation.style import QUIET, graded, new_figure, styled
 from weather.verification.leads import describe_lead
 from weather.verification.scorecard.headline import headline_channels, spread_leads
-from weather.verification.scorecard.looks import TRUTH, legend_above, look_of, typeset
+from weather.verification.scorecard.looks import TRUTH, legend_above, literal, look_of, typeset
 from weather.verification.scores import Scores
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def draw_spectra(scores: Scores) -> Figure:
         for run in scores.runs:
             other = _positive(scores.power[scores.sources.index(run), leads[-1], channel])
             style = {"color": look_of(run, scores.runs).color, "linestyle": "--", "linewidth": 1.2}
-            above.plot(k, other, label=f"{run}, {describe_lead(scores.lead_hours[leads[-1]])}", **style)
+            above.plot(k, other, label=f"{literal(run)}, {describe_lead(scores.lead_hours[leads[-1]])}", **style)
             below.plot(k, other / truth, **style)
         above.set(xscale="log", yscale="log", xlim=(k[0], k[-1]))
         below.set(xscale="log", yscale="log", xlim=(k[0], k[-1]), xlabel="zonal wavenumber")
