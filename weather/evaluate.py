@@ -3,6 +3,7 @@
 Scores of the model, of persistence and of climatology for each channel, in physical units, at the lead that the model
 was trained for or at longer ones, which it reaches by forecasting from its own forecast: on the console, as JSON
 ``{channel: {lead_hours: {model | persistence | climatology: {rmse, mae, bias, acc}}}}``, as CSV, in figures and a page.
+Other runs can stand beside it, each under its name.
 """
 
 from __future__ import annotations
@@ -14,14 +15,28 @@ from weather.config.shared_options import add_restored_model
 from weather.errors import command_line
 from weather.verification.options import add_verification_options, verification_settings
 
+EXAMPLES = """\
+examples:
+  three leads, beside persistence and climatology:
+    python -m weather.evaluate --run runs/local --leads 6h,1d,3d
+  the same on two ranks:
+    torchrun --nproc-per-node 2 -m -- weather.evaluate --run runs/local --leads 6h,1d,3d
+  is one run better than two others, and is it more than chance?
+    python -m weather.evaluate --run runs/large --leads 1d,3d \\
+        --baselines persistence,climatology,runs/small,runs/large_wide
+  has a run become better since an earlier checkpoint?
+    python -m weather.evaluate --run runs/local --checkpoint last \\
+        --baselines runs/local@checkpoints/local/checkpoint_epoch_2
+"""
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     arguments = argparse.ArgumentParser(
         prog="python -m weather.evaluate",
-        description="Verify a run's forecasts against persistence and climatology.",
-        epilog="examples: python -m weather.evaluate --run runs/local --leads 6h,1d,3d; "
-        "on two ranks: torchrun --nproc-per-node 2 -m -- weather.evaluate --run runs/local",
+        description="Verify a run's forecasts against persistence, climatology and other runs.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add_verification_options(arguments)

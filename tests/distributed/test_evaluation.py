@@ -48,14 +48,17 @@ def test_indivisible_batch_is_refused(workplace: Workplace) -> None:
 
 
 def test_evaluation_is_the_same_at_every_world_size(reference: Workplace) -> None:
-    """`weather.evaluate` on 2 ranks, of one forecast and of three in a row from 3 initial times, as in one process."""
+    """`weather.evaluate` on 2 ranks, of one forecast and of three in a row from 3 initial times, as in one process;
+    beside a run of another strategy with inputs of its own."""
     scores = {}
     for ranks in (1, 2):
-        reference.evaluate("reference", f"scores_{ranks}.json", "--leads", "6h,18h", ranks=ranks)
+        words = ("--leads", "6h,18h", "--baselines", "persistence,climatology,runs/two_ranks_extra")
+        reference.evaluate("reference", f"scores_{ranks}.json", *words, ranks=ranks)
         scores[ranks] = json.loads((reference.folder / f"scores_{ranks}.json").read_text())
     for channel, by_lead in scores[1].items():
         assert list(by_lead) == ["6", "18"]
         for lead, sources in by_lead.items():
+            assert list(sources) == ["model", "persistence", "climatology", "two_ranks_extra"]
             for source, values in sources.items():
                 assert scores[2][channel][lead][source] == pytest.approx(values, rel=1e-6, abs=1e-9)
     assert json.loads((reference.folder / "scores_2.origin.json").read_text())["samples"] == 3

@@ -15,8 +15,9 @@ import torch
 from tests.forecasting.conftest import Trained
 from weather.data.archive import open_archive
 from weather.data.loader import Normalizer
-from weather.forecasting.models import Model, load_models
+from weather.forecasting.models import load_models
 from weather.runtime.ranks import Ranks
+from weather.training.trained_model import TrainedModel
 
 xarray = pytest.importorskip("xarray")
 NAMES = {
@@ -38,7 +39,7 @@ def opened(name: str) -> Any:
         return xarray.open_zarr(name, chunks=None) if name.endswith(".zarr") else xarray.open_dataset(name)
 
 
-def tiny_model() -> Model:
+def tiny_model() -> TrainedModel:
     settings = {"data_dir": None, "device": "cpu", "precision": None, "step": None}
     (model,) = load_models([Path("runs/tiny")], ["best"], ranks=Ranks(), **settings)  # type: ignore[arg-type]
     return model

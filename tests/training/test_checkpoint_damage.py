@@ -249,7 +249,7 @@ def test_evaluation_takes_no_other_one_for_a_damaged_best(tmp_path: Path) -> Non
         choose_checkpoint(config, "best")
     assert choose_checkpoint(config, "last").path == last
     flip(shard(last))
-    with pytest.raises(CheckpointError, match="checkpoint_step_2.*--checkpoint with its path"):
+    with pytest.raises(CheckpointError, match="checkpoint_step_2.*--checkpoint PATH"):
         verified(choose_checkpoint(config, "last"), "last")
     state(last).write_text("{")
     with pytest.raises(CheckpointError, match="checkpoint_step_2"):

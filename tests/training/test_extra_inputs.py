@@ -68,7 +68,7 @@ def test_a_run_is_resumed_and_evaluated_with_its_own_inputs(archive: WrittenArch
     with pytest.raises(CheckpointError, match=r"data.extra_inputs was \['longitude', .*\] and is now \['longitude'\]"):
         WeatherTrainer(config(archive, max_steps=4, extra_inputs=["longitude"]), device="cpu").train()
     evaluation = evaluated(archive, leads=[8, 24])
-    assert evaluation.forecaster.model.embedding.weight.shape == (16, (2 + 5) * 4**2)
+    assert evaluation.model.forecaster.model.embedding.weight.shape == (16, (2 + 5) * 4**2)
     assert np.isfinite(evaluation.scores.rmse()).all()
     other = tmp_path / "other"
     shutil.copytree(archive.folder, other)

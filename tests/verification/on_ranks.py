@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tests.verification.named import named
 from weather.config.schema import DataSection
 from weather.data.archive import open_archive
 from weather.runtime.collectives import start_process_group, stop_process_group
@@ -27,13 +28,18 @@ def turn_and_break(states: torch.Tensor, time: np.ndarray | None) -> torch.Tenso
     return turned
 
 
+def turn(states: torch.Tensor, time: np.ndarray | None) -> torch.Tensor:
+    """The globe turned the other way."""
+    return torch.roll(states[:, -1], -1, dims=-1)
+
+
 def scores_of(archive_folder: str, most: int | None) -> Scores:
     archive = open_archive(DataSection.model_validate({"data_dir": archive_folder}), ("train", "test"))
     ranks = find_ranks()
     model = ModelStep(archive.splits["test"].step_hours, 1, 1, len(archive.channels), len(archive.channels))
     samples = choose_initial_times(initial_samples(archive.splits["test"], model, 3), None, most)
     return verify(
-        turn_and_break,
+        [named(turn_and_break, archive, model), named(turn, archive, model, "other")],
         archive,
         samples,
         fit_climatology(archive, ranks=ranks),

@@ -10,13 +10,15 @@ import pytest
 import torch
 
 from tests.archives import WrittenArchive, write_archive
+from tests.verification.named import named
 from weather.data.archive import Archive, open_archive
+from weather.data.reader import StateReader
 from weather.errors import ConfigError
 from weather.runtime.ranks import Ranks
 from weather.verification.climatology import fit_climatology
 from weather.verification.leads import ModelStep, choose_initial_times, initial_samples, parse_leads
 from weather.verification.metrics import area_weights
-from weather.verification.rollout import Forecast
+from weather.verification.rollout import Forecast, NamedForecast
 from weather.verification.scores import Scores
 from weather.verification.skill import verify
 
@@ -41,7 +43,7 @@ def roll_out(
     knows = model_of(archive, **model)
     steps = knows.steps(parse_leads(leads))
     return verify(
-        forecast,
+        [named(forecast, archive, knows)],
         archive,
         initial_samples(archive.splits["test"], knows, steps[-1]),
         fit_climatology(archive),
@@ -64,7 +66,7 @@ def test_a_model_that_turns_the_globe_is_as_far_as_its_lead(written: WrittenArch
     scores = roll_out(written, lambda states, _: torch.roll(states[:, -1], 1, dims=-1), "6h,18h,30h", threads=threads)
     states = written.states("test").astype(np.float64)
     assert (scores.lead_hours, scores.samples) == ((6.0, 18.0, 30.0), 6)
-    assert scores.blown_up.tolist() == [0, 0, 0]
+    assert not scores.blown_up.any()
     for lead, steps in enumerate((1, 3, 5)):
         truth = states[steps : steps + 6]
         # Normalising and restoring rounds at 1e-7 of the values.
@@ -144,11 +146,77 @@ def test_a_forecast_that_blows_up_is_null_from_where_it_does(written: WrittenArc
         return torch.where(grows, newest.abs() * 1e15 + 1e15, newest)
 
     verified = roll_out(written, explode, "6h,18h", batch_size=4)
-    assert verified.blown_up.tolist() == [0, 1]
+    assert verified.blown_up.tolist() == [[0, 1], [0, 0], [0, 0]]
     scores = verified.as_dict()["a"]
     assert scores["6"]["model"]["rmse"] > 1e10
     assert scores["18"]["model"]["rmse"] is None and scores["18"]["persistence"]["rmse"] is not None
     assert verified.samples == 8
+
+
+def test_models_go_forward_side_by_side_and_states_are_read_once(
+    written: WrittenArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps of 6 and of 12 hours, one state and two, other statistics: each by hand; no more is read than for one."""
+    archive = open_archive(written.section(), ("train", "test"))
+    split, step = archive.splits["test"], ModelStep(6.0, 1, 2, 2, 2)
+    samples = initial_samples(split, step, 4)
+    scaled = dataclasses.replace(
+        archive.statistics, means=archive.statistics.means + 3, stds=archive.statistics.stds * 2
+    )
+    turned = NamedForecast("turned", lambda states, _: torch.roll(states[:, -1], 5, dims=-1), scaled, 1, 2)
+    # As far from the last state as that is from the one before it; weights sum to 1, so it holds in physical units too.
+    line = named(lambda states, _: 2 * states[:, 1] - states[:, 0], archive, step)
+    still = named(lambda states, _: states[:, -1], archive, step, "still")
+    found, reads = {}, {}
+    read = StateReader.read
+
+    def counted(reader: StateReader, states: np.ndarray, out: np.ndarray) -> None:
+        reads[len(models)] = reads.get(len(models), 0) + len(states)
+        read(reader, states, out)
+
+    climatology = fit_climatology(archive)
+    monkeypatch.setattr(StateReader, "read", counted)
+    for models in ([line], [line, turned, still]):
+        found[len(models)] = verify(
+            models, archive, samples, climatology, steps=(2, 4), device=torch.device("cpu"), ranks=Ranks(),
+            batch_size=3, threads=0, output_channels=2,
+        )  # fmt: skip
+    scores, states = found[3], written.states("test").astype(np.float64)
+    assert scores.sources == ("model", "persistence", "climatology", "turned", "still")
+    assert scores.runs == ("turned", "still") and scores.samples == 6
+    assert reads[1] == reads[3] == 6 * (2 + 2)
+    last, before = states[1:7], states[:6]
+    for lead, steps in enumerate((2, 4)):
+        truth = states[1 + steps : 7 + steps]
+        by_hand = {
+            "model": last + steps * (last - before),
+            "turned": np.roll(last, 5 * steps // 2, axis=-1),
+            "still": last,
+        }
+        for source, forecast in by_hand.items():
+            # Normalising and restoring rounds at 1e-7 of the values.
+            np.testing.assert_allclose(scores.rmse(source)[0, lead], rmse(forecast, truth), rtol=1e-5)
+    np.testing.assert_array_equal(scores.squared_error[:3], found[1].squared_error)
+    np.testing.assert_array_equal(scores.power[[0, 1, 2, 5]], found[1].power)
+
+
+def test_the_data_are_not_blamed_for_a_model_that_blows_up(written: WrittenArchive) -> None:
+    """Neither the first nor another; what is scored beside it keeps its scores."""
+    archive = open_archive(written.section(), ("train", "test"))
+    step = model_of(archive)
+    still, lost = (lambda states, _: states[:, -1]), (lambda states, _: states[:, -1] + torch.nan)
+    for first, second in ((still, lost), (lost, still)):
+        scores = verify(
+            [named(first, archive, step), named(second, archive, step, "other")], archive,
+            initial_samples(archive.splits["test"], step, 1), fit_climatology(archive), device=torch.device("cpu"),
+            ranks=Ranks(), batch_size=4, threads=1, output_channels=2,
+        )  # fmt: skip
+        sound = int(first is lost) * 3
+        assert scores.blown_up[:, 0].tolist() == [10 * (first is lost), 0, 0, 10 * (second is lost)]
+        np.testing.assert_allclose(scores.squared_error[sound], scores.squared_error[1], rtol=1e-5)
+        difference = scores.difference("rmse", "other")
+        assert np.isnan(difference.estimate).all() and np.isnan(difference.low).all()
+        assert np.isnan(scores.skill("other")).all()
 
 
 def test_leads_are_refused_with_what_is_possible(written: WrittenArchive) -> None:
@@ -196,7 +264,7 @@ def test_only_what_is_wanted_is_verified(tmp_path: Path) -> None:
     archive = open_archive(written.section(), ("train", "test"))
     model = ModelStep(6.0, 1, 1, 3, 3)
     scores = verify(
-        lambda states, _: states[:, -1] / 2,
+        [named(lambda states, _: states[:, -1] / 2, archive, model)],
         archive,
         initial_samples(archive.splits["test"], model, 1),
         fit_climatology(archive),

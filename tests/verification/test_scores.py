@@ -35,7 +35,7 @@ def made(model_error: float = 1.0, *, times: int = TIMES, seed: int = 0, **more:
         true_activity=2.0 * ones[0],
         wavenumbers=np.array([1, 2]),
         power=generator.uniform(size=(3, LEADS, CHANNELS, 2)),
-        blown_up=np.array([0, 1]),
+        blown_up=np.array([[0, 1], [0, 0]]),
         climatology="mean",
         **more,  # type: ignore[arg-type]
     )
@@ -65,6 +65,19 @@ def test_pairs_are_told_apart_where_lone_intervals_overlap() -> None:
     assert (made(2.0).difference("rmse", "persistence").high > 0).any(), "where it does not, that is said"
     again = made(1.9).difference("rmse", "persistence")
     np.testing.assert_array_equal(again.low, difference.low)
+
+
+def test_a_difference_that_lasts_makes_its_interval_wide() -> None:
+    """The model's own errors have no memory; that of the difference counts, which is gone where days are shuffled."""
+    scores, days = made(times=200), np.arange(200)
+    lasting = 4 + 0.5 * np.sin(days / 8)[None, :, None, None]
+    scores.squared_error[1] = scores.squared_error[0] + lasting
+    order = np.random.default_rng(1).permutation(200)
+    shuffled = dataclasses.replace(scores, squared_error=scores.squared_error[:, :, order])
+    assert max(scores.blocks) <= 4
+    intervals = (each.difference("rmse", "persistence") for each in (scores, shuffled))
+    widths = [each.high - each.low for each in intervals]
+    assert (widths[0] > 2 * widths[1]).all()
 
 
 def test_an_interval_is_that_of_its_definition() -> None:
@@ -117,7 +130,7 @@ def test_a_selection_keeps_what_belongs_together() -> None:
     np.testing.assert_allclose(chosen.rmse()[0, 0], scores.rmse()[1, 1, [2, 0]])
     np.testing.assert_allclose(chosen.activity_of(None)[0, 0], scores.activity_of(None)[1, 1, [2, 0]])
     np.testing.assert_array_equal(chosen.power, scores.power[:, 1:][:, :, [2, 0]])
-    assert chosen.blown_up.tolist() == [1] and chosen.samples == TIMES
+    assert chosen.blown_up.tolist() == [[1], [0]] and chosen.samples == TIMES
 
 
 def test_the_table_has_every_source() -> None:
@@ -132,5 +145,6 @@ def test_the_table_has_every_source() -> None:
 def test_baselines_are_written_as_names() -> None:
     assert parse_baselines("persistence, climatology") == ("persistence", "climatology")
     assert parse_baselines("none") == ()
+    assert parse_baselines("climatology,runs/other@last") == ("climatology", "runs/other@last")
     with pytest.raises(ConfigError, match="'persistance' is no baseline.*did you mean 'persistence'"):
         parse_baselines("persistance")

@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from tests.archives import write_archive
+from tests.verification.named import named
 from weather.data.archive import open_archive
 from weather.data.loader import Samples
 from weather.runtime.ranks import Ranks
 from weather.verification.climatology import fit_climatology
+from weather.verification.leads import ModelStep
 from weather.verification.metrics import area_weights
 from weather.verification.rollout import Forecast
 from weather.verification.scores import Scores
@@ -24,7 +26,7 @@ def score(tmp_path: Path, forecast: Forecast, *, dt: int = 1, batch_size: int = 
     archive = open_archive(written.section(), ("train", "test"))
     samples = Samples(archive.splits["test"], archive.splits["test"].starts(2, dt), 2, dt)
     return verify(
-        forecast,
+        [named(forecast, archive, ModelStep(6.0, dt, 2, 2, output_channels))],
         archive,
         samples,
         fit_climatology(archive),

@@ -26,7 +26,8 @@ from weather.training.checkpoint_store import CheckpointStore
 from weather.training.restore import Forecaster, restore
 from weather.verification.climatology import fit_climatology
 from weather.verification.leads import ModelStep, initial_samples
-from weather.verification.rollout import Forecast, Rollout
+from weather.verification.rollout import Forecast, NamedForecast, Rollout
+from weather.verification.scores import MODEL
 from weather.verification.skill import verify
 
 TRAINING_STATES = 8  # enough for a climatology; how long its fit takes is no part of the rates
@@ -138,12 +139,16 @@ class _Evaluation:
         """A model that costs nothing."""
         return states[:, -1, : int(self.config.model.output_channels)]
 
+    def _named(self, forecast: Forecast) -> NamedForecast:
+        length, dt = self.samples.sequence_length, self.samples.dt
+        return NamedForecast(MODEL, forecast, self.archive.statistics, length, dt)
+
     def rollout(self, forecast: Forecast) -> Callable[[], float]:
         """Forecasts beside their truth, which nobody looks at."""
 
         def turn() -> float:
             rollout = Rollout(
-                forecast,
+                [self._named(forecast)],
                 self.archive,
                 self.samples,
                 self.steps,
@@ -164,7 +169,7 @@ class _Evaluation:
 
         def turn() -> float:
             verify(
-                forecast,
+                [self._named(forecast)],
                 self.archive,
                 self.samples,
                 climatology,

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from weather.errors import ConfigError
-from weather.forecasting.models import Model
 from weather.forecasting.perturbation import Noise
+from weather.training.trained_model import TrainedModel
 from weather.verification.open_rollout import Forecast, forecasts_in_a_row
 
 
@@ -22,11 +22,11 @@ class Members:
         numbers: [member] of the noise that is added to the initial state; 0: none, the model's control.
     """
 
-    model: Model
+    model: TrainedModel
     numbers: tuple[int, ...]
 
 
-def share_members(models: Sequence[Model], members: int | None, perturbed: bool) -> list[Members]:
+def share_members(models: Sequence[TrainedModel], members: int | None, perturbed: bool) -> list[Members]:
     """Members for each model in turn, as evenly as they go; the first of each is its control.
 
     Args:

@@ -1,32 +1,24 @@
-"""Evaluates a finished run: restores its model and verifies it."""
+"""Verifies a finished run, alone or beside others: restores the models and scores them together."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from weather.data.archive import Archive, open_archive
+from weather.data.archive import open_archive
 from weather.data.loader import Samples
-from weather.data.static_fields import FILE as STATIC_FILE
-from weather.data.static_inputs import STATIC_INPUTS, static_digests
-from weather.data.statistics import Statistics
-from weather.errors import ConfigError, DataError
+from weather.errors import ConfigError
 from weather.runtime.collectives import on_first_rank, start_process_group
 from weather.runtime.device import choose_device
 from weather.runtime.progress import progress_bar
-from weather.runtime.ranks import find_ranks
-from weather.runtime.run_folder import read_config
-from weather.training.checkpoint import Checkpoint
-from weather.training.leads import chosen_lead
-from weather.training.preparation import DIFFERENCES, resolve_model
-from weather.training.restore import Forecaster, choose_checkpoint, restore, verified
+from weather.runtime.ranks import Ranks, find_ranks
+from weather.training.comparison import OtherRun, load_others
+from weather.training.trained_model import TrainedModel, load_model, run_config
 from weather.verification.climatology import Climatology, fit_climatology
-from weather.verification.leads import ModelStep, choose_initial_times, initial_samples
-from weather.verification.scores import BASELINES, REPLICATES, Scores
+from weather.verification.leads import choose_initial_times, initial_samples
+from weather.verification.scores import BASELINES, MODEL, REPLICATES, Scores
 from weather.verification.skill import verify
 
 Climatologies = dict[tuple[object, ...], Climatology]
@@ -37,14 +29,14 @@ class Evaluation:
     """A verified run.
 
     Attributes:
+        others: runs that it was verified beside, by the names of their scores.
         samples: one for each initial time.
         scores: of all initial times; of none on ranks but the first.
         first_rank: whether this process is the one that speaks.
     """
 
-    name: str
-    forecaster: Forecaster
-    archive: Archive
+    model: TrainedModel
+    others: Mapping[str, TrainedModel]
     samples: Samples
     climatology: Climatology
     scores: Scores
@@ -75,7 +67,8 @@ def evaluate(
 
     Args:
         leads: hours, multiples of the model's own lead; None: that one.
-        baselines, regions, spectra, replicates: see `verify`.
+        baselines: of `BASELINES`, or other runs as `OtherRun.parse` takes them.
+        regions, spectra, replicates: see `verify`.
         climatology: see `fit_climatology`.
         init_every, most: which initial times, see `choose_initial_times`.
         step: hours that one forecast covers, of a model with random leads; None: `data.dt`.
@@ -87,86 +80,69 @@ def evaluate(
     for option, number, least in (("batch_size", batch_size, 1), ("most", most, 1), ("bootstrap", replicates, 0)):
         if number is not None and number < least:
             raise ConfigError(f"--{option} {number}", rule=f"at least {least}")
-    config = read_config(run)
-    if data_dir is not None:
-        config = config.replace({"data.data_dir": data_dir})
-    if precision is not None:
-        config = config.replace({"training.precision": precision})
+    others = [OtherRun.parse(each, checkpoint) for each in baselines if each not in BASELINES]
+    config = run_config(run, data_dir, precision)
     ranks = find_ranks()
     chosen = choose_device(device, config.training.precision, ranks)
     start_process_group(ranks, chosen.backend, config.training.collective_timeout_minutes, chosen.torch_device)
-    archive = on_first_rank(lambda: open_archive(config.data, tuple(dict.fromkeys(("train", split)))))
-    config = resolve_model(config, archive)  # refuses another grid or other channels
-    selected = verified(on_first_rank(lambda: choose_checkpoint(config, checkpoint)), checkpoint)
-    archive = as_trained(archive, selected)
-    if checkpoint == "best" and selected.progress.validation_loss is None and ranks.first:
-        print(f"no checkpoint was evaluated in training yet: this is the newest, of step {selected.progress.step}")
-    lead = chosen_lead(config, archive.splits[split].step_hours, step)
-    forecaster = dataclasses.replace(restore(config, selected, archive, chosen), lead=lead)
-    channels = int(config.model.output_channels)
-    model = ModelStep(
-        archive.splits[split].step_hours,
-        lead,
-        config.model.sequence_length,
-        len(archive.channels),
-        channels,
+    splits = tuple(dict.fromkeys(("train", split)))
+    archive = on_first_rank(lambda: open_archive(config.data, splits))
+    model = load_model(run, config, archive, checkpoint, chosen, step)
+    _remark_newest(model, checkpoint, ranks)
+    steps = model.step.steps(leads or [model.step.hours])
+    beside = load_others(
+        model,
+        others,
+        lead_hours=[model.step.hours * each for each in steps],
+        splits=splits,
+        data_dir=data_dir,
+        device=device,
+        precision=precision,
+        step=step,
+        ranks=ranks,
     )
-    steps = model.steps(leads or [model.hours])
-    samples = choose_initial_times(initial_samples(archive.splits[split], model, steps[-1]), init_every, most)
-    known = {} if climatologies is None else climatologies
-    of_what = (archive.data_dir.absolute(), archive.channel_indices[:channels], archive.grid, climatology)
-    if of_what not in known:
-        known[of_what] = fit_climatology(
-            archive, climatology, ranks=ranks, channels=channels, report=print if ranks.first else lambda line: None
-        )
+    for other, each in zip(others, beside.values(), strict=True):
+        _remark_newest(each, other.checkpoint, ranks)
+    # So many input states that every model has those that it takes.
+    longest = max(each.step.sequence_length for each in (model, *beside.values()))
+    shape = dataclasses.replace(model.step, sequence_length=longest)
+    samples = choose_initial_times(initial_samples(archive.splits[split], shape, steps[-1]), init_every, most)
+    usual = _climatology(model, climatology, {} if climatologies is None else climatologies, ranks)
     with progress_bar("initial times", shows=ranks.first) as progress:
         scores = verify(
-            forecaster,
-            archive,
+            [model.called(MODEL), *(each.called(name) for name, each in beside.items())],
+            model.archive,
             samples,
-            known[of_what],
+            usual,
             steps=steps,
             device=chosen.torch_device,
             ranks=ranks,
             batch_size=batch_size,
             threads=config.data.num_workers,
-            output_channels=channels,
+            output_channels=model.step.output_channels,
             baselines=baselines,
             regions=regions,
             spectra=spectra,
             replicates=replicates,
             progress=progress,
         )
-    name = str(config.experiment.name)
-    return Evaluation(name, forecaster, archive, samples, known[of_what], scores, ranks.first)
+    return Evaluation(model, beside, samples, usual, scores, ranks.first)
 
 
-def as_trained(archive: Archive, checkpoint: Checkpoint) -> Archive:
-    """The archive with the statistics that the model was trained with.
-
-    Raises:
-        DataError: its channels, its time step or its static fields are not those that the model was trained on.
-    """
-    step = next(iter(archive.splits.values())).step_hours
-    for what, trained, found in (
-        ("channels", checkpoint.samples["channels"], list(archive.channels)),
-        ("time step in hours", checkpoint.samples["time step in hours"], step),
-    ):
-        if trained != found:
-            raise DataError(
-                f"{what}: {found}, but the model was trained on {trained}",
-                where=archive.data_dir,
-                rule="a model is verified on the variables and the time step that it knows",
-            )
-    static_fields = static_digests(archive.static_inputs)
-    if checkpoint.samples.get(STATIC_INPUTS, {}) != static_fields:
-        raise DataError(
-            f"its static fields are not those that the model was trained with: {', '.join(static_fields)}",
-            where=archive.data_dir / STATIC_FILE,
-            rule="a model is verified with the static fields that it knows, point by point",
-            fix=f"put a copy of {STATIC_FILE} of the archive that it was trained on there",
+def _remark_newest(model: TrainedModel, wanted: str, ranks: Ranks) -> None:
+    progress = model.forecaster.checkpoint.progress
+    if wanted == "best" and progress.validation_loss is None and ranks.first:
+        print(
+            f"no checkpoint of run {model.name} was evaluated in training yet: this is the newest, of step "
+            f"{progress.step}"
         )
-    means, stds = (np.array(checkpoint.samples[name], np.float32) for name in ("means", "standard deviations"))
-    differences = checkpoint.samples.get(DIFFERENCES, {})
-    by_lead = {int(lead): np.array(values, np.float32) for lead, values in differences.items()}
-    return dataclasses.replace(archive, statistics=Statistics(means, stds, by_lead))
+
+
+def _climatology(model: TrainedModel, kind: str, known: Climatologies, ranks: Ranks) -> Climatology:
+    archive, channels = model.archive, model.step.output_channels
+    of_what = (archive.data_dir.absolute(), archive.channel_indices[:channels], archive.grid, kind)
+    if of_what not in known:
+        known[of_what] = fit_climatology(
+            archive, kind, ranks=ranks, channels=channels, report=print if ranks.first else lambda line: None
+        )
+    return known[of_what]

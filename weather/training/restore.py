@@ -26,6 +26,8 @@ from weather.training.checkpoint_verify import verify
 from weather.training.forecast_step import ForecastStep
 from weather.training.preparation import checkpoint_folder
 
+NAMED_BY = "--checkpoint {}"  # how a command line names a checkpoint
+
 
 @dataclass(frozen=True)
 class Forecaster:
@@ -49,8 +51,11 @@ class Forecaster:
             return self.step(self.model, states, time, leads=leads).float()
 
 
-def choose_checkpoint(config: ConfigWrapper, wanted: str) -> Checkpoint:
+def choose_checkpoint(config: ConfigWrapper, wanted: str, *, named_by: str = NAMED_BY) -> Checkpoint:
     """`best` (see `best_checkpoint`), `last`, or the path of a checkpoint.
+
+    Args:
+        named_by: see `verified`.
 
     Raises:
         CheckpointError: there is none, or one that cannot be read may be the one that is wanted.
@@ -64,16 +69,17 @@ def choose_checkpoint(config: ConfigWrapper, wanted: str) -> Checkpoint:
     doubtful = found if wanted == "best" else found[-1:]
     for each in doubtful:
         if each.problem is not None:
-            raise _named_instead(each.problem, wanted) from each.problem
+            raise _named_instead(each.problem, wanted, named_by) from each.problem
     whole = [each.whole() for each in found if each.problem is None]
     return best_checkpoint(whole) or whole[-1] if wanted == "best" else whole[-1]
 
 
-def verified(checkpoint: Checkpoint, wanted: str) -> Checkpoint:
+def verified(checkpoint: Checkpoint, wanted: str, *, named_by: str = NAMED_BY) -> Checkpoint:
     """The checkpoint, if its files are what was written. All ranks call it together.
 
     Args:
         wanted: as in `choose_checkpoint`.
+        named_by: how a command line names another one, which an error advises.
 
     Raises:
         CheckpointError: they are not, or cannot be read; no other checkpoint is taken for it.
@@ -81,16 +87,16 @@ def verified(checkpoint: Checkpoint, wanted: str) -> Checkpoint:
     try:
         verify(checkpoint)
     except CheckpointError as problem:
-        raise _named_instead(problem, wanted) from problem
+        raise _named_instead(problem, wanted, named_by) from problem
     return checkpoint
 
 
-def _named_instead(problem: CheckpointError, wanted: str) -> CheckpointError:
-    other = "--checkpoint last, or " if wanted == "best" else ""
+def _named_instead(problem: CheckpointError, wanted: str, named_by: str) -> CheckpointError:
+    other = f"{named_by.format('last')}, or " if wanted == "best" else ""
     error = CheckpointError(
         str(problem).rstrip("."),
         rule="no other checkpoint is taken for it silently",
-        fix=f"name another one: {other}--checkpoint with its path",
+        fix=f"name another one: {other}{named_by.format('PATH')}",
     )
     error.agreed = problem.agreed
     return error

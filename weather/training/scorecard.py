@@ -10,12 +10,14 @@ import numpy as np
 
 from weather.runtime.run_folder import git_commit
 from weather.training.evaluation import Evaluation
+from weather.training.trained_model import TrainedModel
 from weather.verification.scorecard import files
 from weather.verification.scorecard.example import Example, forecast_example, position_at
 from weather.verification.scorecard.headline import headline_channels, spread_leads
 from weather.verification.scorecard.maps import MOST_ROWS
-from weather.verification.scorecard.origin import Origin
+from weather.verification.scorecard.origin import Origin, Other
 from weather.verification.scorecard.outputs import Wanted, make_outputs
+from weather.verification.scores import MODEL
 
 
 def make_scorecard(evaluation: Evaluation, wanted: Wanted, map_time: np.datetime64 | None) -> None:
@@ -37,19 +39,26 @@ def write_scores(evaluation: Evaluation, path: Path) -> None:
 
 def origin_of(evaluation: Evaluation) -> Origin:
     """Checkpoint, archive, initial times, and what a reader has to know besides."""
-    checkpoint, split = evaluation.forecaster.checkpoint, evaluation.samples.split
-    fallback = evaluation.forecaster.model.attention_fallback
+    checkpoint, split = evaluation.model.forecaster.checkpoint, evaluation.samples.split
+    models = (evaluation.model, *evaluation.others.values())
+    fallbacks = dict.fromkeys(model.forecaster.model.attention_fallback for model in models)
     return Origin(
-        run=evaluation.name,
+        run=evaluation.model.name,
         checkpoint=checkpoint.path.name,
         step=checkpoint.progress.step,
-        archive=str(evaluation.archive.data_dir),
+        archive=str(evaluation.model.archive.data_dir),
         split=split.name,
-        model_lead_hours=split.step_hours * evaluation.samples.dt,
+        model_lead_hours=evaluation.model.step.hours,
         command=_command(),
         commit=git_commit(),
-        warnings=(fallback,) if fallback else (),
+        others={name: _other(model) for name, model in evaluation.others.items()},
+        warnings=tuple(filter(None, fallbacks)),
     )
+
+
+def _other(model: TrainedModel) -> Other:
+    checkpoint = model.forecaster.checkpoint
+    return Other(model.name, checkpoint.path.name, checkpoint.progress.step, model.step.hours)
 
 
 def _command() -> str:
@@ -61,12 +70,12 @@ def _command() -> str:
 def _example(evaluation: Evaluation, map_time: np.datetime64 | None) -> Example:
     scores = evaluation.scores
     return forecast_example(
-        evaluation.forecaster,
-        evaluation.archive,
+        evaluation.model.called(MODEL),
+        evaluation.model.archive,
         evaluation.samples,
         lead_hours=[scores.lead_hours[lead] for lead in spread_leads(len(scores.lead_hours), MOST_ROWS)],
         channels=headline_channels(scores.channels, MOST_ROWS),
         position=position_at(evaluation.samples, map_time),
-        device=evaluation.forecaster.device.torch_device,
+        device=evaluation.model.forecaster.device.torch_device,
         output_channels=len(scores.channels),
     )

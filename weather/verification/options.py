@@ -16,7 +16,14 @@ def add_verification_options(arguments: argparse.ArgumentParser) -> None:
         "times that have truth at the longest (default: the model's own)",
     )
     add("--step", metavar="LEAD", help="lead of one forecast, of a model with data.random_leads (default: data.dt)")
-    add("--baselines", default="persistence,climatology", metavar="NAMES", help="or none (default: %(default)s)")
+    add(
+        "--baselines",
+        default="persistence,climatology",
+        metavar="NAMES",
+        help="what the run is compared with, or none (default: %(default)s); also other runs, by their folders, such "
+        "as persistence,runs/other: on the same initial times, with intervals of the paired differences. "
+        "runs/other@last and runs/other@PATH name its checkpoint (default: best or last, as --checkpoint says)",
+    )
     add(
         "--climatology",
         default="auto",

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ class Scores:
     Attributes:
         channels, units: [C].
         lead_hours: [L], rising.
-        sources: [S] the model first, then the baselines.
+        sources: [S] the model first, then persistence and climatology, then other runs.
         regions: [R] `global` first.
         initial_times: [T] datetime64[s], or None where the archive has no time stamps.
         squared_error, absolute_error, error, correlation, activity: [S, R, T, L, C] float64, area means over a region
@@ -52,7 +53,7 @@ class Scores:
         true_activity: [R, T, L, C] the same of the truth's anomaly.
         wavenumbers: [K] zonal, from 1; none where there are no spectra.
         power: [S + 1, L, C, K] zonal power spectra, mean over initial times and latitudes; the truth comes last.
-        blown_up: [L] of the model's forecasts that hold a value that is not finite.
+        blown_up: [S, L] forecasts that hold a value that is not finite.
         climatology: what it is, in words.
         replicates: resamples of the initial times for intervals; 0: there are no intervals.
         remarks: what a reader should know besides, such as why there are no spectra.
@@ -82,6 +83,11 @@ class Scores:
         """Initial times."""
         return self.squared_error.shape[2]
 
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """The other runs among the sources."""
+        return tuple(source for source in self.sources[1:] if source not in BASELINES)
+
     def rmse(self, source: str = MODEL) -> np.ndarray:
         """Root mean square error [R, L, C], the root outside the mean over initial times."""
         return self._over_times("rmse", source)
@@ -107,11 +113,13 @@ class Scores:
     def skill(self, baseline: str, score: str = "rmse") -> np.ndarray:
         """Skill score [R, L, C] 1 - score of the model / score of a baseline, of `rmse` or `mae`: 1 is perfect.
 
-        NaN where the baseline makes no error.
+        NaN where the baseline makes no error, or has blown up.
         """
         reference = self._over_times(score, baseline)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(reference > 0, 1 - self._over_times(score, MODEL) / reference, np.nan)
+            return np.where(
+                (reference > 0) & np.isfinite(reference), 1 - self._over_times(score, MODEL) / reference, np.nan
+            )
 
     def score(self, name: str, source: str = MODEL) -> np.ndarray:
         """`rmse`, `mae`, `bias`, `acc` or `activity` by name, [R, L, C]."""
@@ -123,18 +131,23 @@ class Scores:
         The same blocks are drawn for all sources, regions and channels of a lead; see `blocks`. There is no interval
         with fewer than ten initial times, nor where a value is not finite.
         """
-        return self._interval(self._values(name, source), None, name, coverage)
+        return self._interval(self._values(name, source), None, name, coverage, self.blocks)
 
     def difference(self, name: str, baseline: str, *, coverage: float = COVERAGE) -> Interval:
-        """Score of the model minus that of a baseline, paired: each resample has the same initial times of both."""
-        return self._interval(self._values(name, MODEL), self._values(name, baseline), name, coverage)
+        """Score of the model minus that of a baseline or run, paired: each resample has the same initial times of both.
+
+        Its blocks are as long as the difference of the squared errors asks for: what makes a day hard for both falls
+        out of it, and what makes one run better in one season stays.
+        """
+        ours, theirs = (self.squared_error[self.sources.index(source)] for source in (MODEL, baseline))
+        with np.errstate(invalid="ignore"):  # both blew up
+            blocks = _blocks(ours - theirs)
+        return self._interval(self._values(name, MODEL), self._values(name, baseline), name, coverage, blocks)
 
     @functools.cached_property
     def blocks(self) -> tuple[int, ...]:
         """Initial times [L] in a block of the bootstrap: from the autocorrelation of the model's squared errors."""
-        errors = self.squared_error[self.sources.index(MODEL)]
-        by_lead = np.moveaxis(errors, 2, 0).transpose(0, 2, 1, 3)  # [L, T, R, C]
-        return tuple(block_length(values.reshape(len(values), -1)) for values in by_lead)
+        return _blocks(self.squared_error[self.sources.index(MODEL)])
 
     def select(
         self,
@@ -160,7 +173,7 @@ class Scores:
             channels=tuple(self.channels[i] for i in c),
             units=tuple(self.units[i] for i in c),
             power=self.power[:, k][:, :, c],
-            blown_up=self.blown_up[k],
+            blown_up=self.blown_up[:, k],
             **cut_measures,
         )
 
@@ -194,7 +207,9 @@ class Scores:
         kept = {"rmse": self.squared_error, "mae": self.absolute_error, "bias": self.error, "acc": self.correlation}
         return kept[name][index]
 
-    def _interval(self, ours: np.ndarray, theirs: np.ndarray | None, name: str, coverage: float) -> Interval:
+    def _interval(
+        self, ours: np.ndarray, theirs: np.ndarray | None, name: str, coverage: float, blocks: Sequence[int]
+    ) -> Interval:
         root = name in ("rmse", "activity")
 
         def score(*means: np.ndarray) -> np.ndarray:
@@ -203,10 +218,11 @@ class Scores:
             return scores[0] if theirs is None else scores[0] - scores[1]
 
         series = [ours] if theirs is None else [ours, theirs]
-        estimate = score(*(values.mean(axis=1) for values in series))
+        with np.errstate(invalid="ignore"):  # both blew up
+            estimate = score(*(values.mean(axis=1) for values in series))
         low, high = np.full_like(estimate, np.nan), np.full_like(estimate, np.nan)
         if self.replicates and self.samples >= FEWEST:
-            for lead, length in enumerate(self.blocks):
+            for lead, length in enumerate(blocks):
                 by_time = [values[:, :, lead].swapaxes(0, 1).reshape(self.samples, -1) for values in series]
                 bounds = score_bounds(by_time, score, length=length, replicates=self.replicates, coverage=coverage)
                 low[:, lead], high[:, lead] = (each.reshape(estimate[:, lead].shape) for each in bounds)
@@ -215,19 +231,27 @@ class Scores:
         return Interval(estimate, low, high)
 
 
+def _blocks(series: np.ndarray) -> tuple[int, ...]:
+    """Block lengths [L] for series [R, T, L, C]."""
+    by_lead = np.moveaxis(series, 2, 0).transpose(0, 2, 1, 3)  # [L, T, R, C]
+    return tuple(block_length(values.reshape(len(values), -1)) for values in by_lead)
+
+
 def parse_baselines(text: str) -> tuple[str, ...]:
-    """Baselines written as `persistence,climatology`; `none` for nothing.
+    """Baselines written as `persistence,climatology,runs/other`; `none` for nothing.
+
+    A word that is no baseline is the folder of a run, or such a folder and its checkpoint: `runs/other@last`.
 
     Raises:
         ConfigError: something else is written.
     """
     names = () if text.strip() == "none" else tuple(name.strip() for name in text.split(","))
     for name in names:
-        if name not in BASELINES:
+        if name not in BASELINES and not (Path(name).is_dir() or "/" in name or "@" in name):
             raise ConfigError(
                 f"'{name}' is no baseline",
                 where=f"--baselines {text}",
-                rule=f"{' or '.join(BASELINES)}, separated by commas, or none",
+                rule=f"{', '.join(BASELINES)} or folders of runs, separated by commas, or none",
                 fix=did_you_mean(name, BASELINES),
             )
     return names

@@ -1,4 +1,4 @@
-"""Verifies forecasts at their leads against persistence and climatology, in physical units."""
+"""Verifies forecasts of one model or several at their leads beside persistence and climatology, in physical units."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from weather.verification.climatology import Climatology
 from weather.verification.leads import describe_lead, uneven_steps
 from weather.verification.metrics import MEASURES, AreaMeans, ForecastScores, area_weights
 from weather.verification.regions import region_rows
-from weather.verification.rollout import Forecast, ForecastStates, Rollout
-from weather.verification.scores import BASELINES, CLIMATOLOGY, MODEL, PERSISTENCE, REPLICATES, Scores
+from weather.verification.rollout import ForecastStates, NamedForecast, Rollout
+from weather.verification.scores import BASELINES, CLIMATOLOGY, PERSISTENCE, REPLICATES, Scores
 from weather.verification.spectra import SpectrumSums, without_spectra
 
 #: Told how many of how many initial times are verified on this rank.
@@ -27,7 +27,7 @@ PENDING = 4  # small tables on their way to the host, so that nobody waits for t
 
 
 def verify(
-    forecast: Forecast,
+    models: Sequence[NamedForecast],
     archive: Archive,
     samples: Samples,
     climatology: Climatology,
@@ -49,8 +49,9 @@ def verify(
     Persistence says that the last input state stays as it is. Ranks but the first get scores of no initial time.
 
     Args:
+        models: `MODEL` first, then those that it is compared with; see `Rollout`.
         samples: one for each initial time, all of which have truth at the longest lead.
-        steps: forecasts in a row that make each lead, rising.
+        steps: leads, times `samples.dt`, rising.
         baselines: of `BASELINES`; the anomaly correlation needs the climatology always.
         regions: of `REGIONS`; None: all that the grid reaches.
         spectra: whether zonal spectra are wanted; a grid that has none is remarked.
@@ -59,9 +60,10 @@ def verify(
     Raises:
         DataError: a state holds a value that is not finite.
     """
-    tables = _Tables(archive, samples, steps, baselines, regions, spectra, output_channels, device)
+    names = [model.name for model in models]
+    tables = _Tables(names, archive, samples, steps, baselines, regions, spectra, output_channels, device)
     rollout = Rollout(
-        forecast,
+        models,
         archive,
         samples,
         steps,
@@ -115,6 +117,7 @@ class _Tables:
 
     def __init__(
         self,
+        models: Sequence[str],
         archive: Archive,
         samples: Samples,
         steps: Sequence[int],
@@ -125,7 +128,8 @@ class _Tables:
         device: torch.device,
     ) -> None:
         self.archive, self.samples, self.steps, self.device = archive, samples, list(steps), device
-        self.sources = (MODEL, *(name for name in BASELINES if name in baselines))
+        self.models = tuple(models)
+        self.sources = (models[0], *(name for name in BASELINES if name in baselines), *models[1:])
         self.names = archive.channels[:channels], archive.channel_units[:channels]
         weights, rows = area_weights(archive.latitude), region_rows(archive.latitude, regions)
         self.means = AreaMeans(weights, rows, device)
@@ -143,17 +147,14 @@ class _Tables:
         lead = self.steps.index(batch.steps)
         usual = usual[:, : batch.truth.shape[1]]
         activity = self.single.observe(batch.truth, usual)
-        of_source = {
-            MODEL: lambda: self.single(batch.forecast),
-            PERSISTENCE: lambda: self.single(batch.initial),
-            CLIMATOLOGY: self.single.of_climatology,
-        }
-        scores = [of_source[source]() for source in self.sources]
+        fields = {**batch.forecasts, PERSISTENCE: batch.initial, CLIMATOLOGY: usual}
+        scores = [
+            self.single.of_climatology() if source == CLIMATOLOGY else self.single(fields[source])
+            for source in self.sources
+        ]
         flat = torch.cat([*scores, activity[None]])  # [sources x measures + 1, region, batch, channel]
         if self.spectra is not None:
-            self._add_spectra(
-                lead, {MODEL: batch.forecast, PERSISTENCE: batch.initial, CLIMATOLOGY: usual}, batch.truth
-            )
+            self._add_spectra(lead, fields, batch.truth)
         self._send(lead, batch.positions, flat)
 
     def _add_spectra(self, lead: int, fields: dict[str, torch.Tensor], truth: torch.Tensor) -> None:
@@ -189,8 +190,8 @@ class _Tables:
         """All ranks' scores together, on the first rank; all ranks call it."""
         while self.late:
             self._take()
-        sources, count, leads = len(self.sources), len(self.samples), len(self.steps)
-        shape = (sources * len(MEASURES) + 1, len(self.means.regions), count, len(self.names[0]))
+        sources, count, leads = self.sources, len(self.samples), len(self.steps)
+        shape = (len(sources) * len(MEASURES) + 1, len(self.means.regions), count, len(self.names[0]))
         by_lead = []
         for lead in range(leads):  # lead by lead, so that what travels stays small
             mine = torch.zeros(shape, dtype=torch.float64)
@@ -200,21 +201,22 @@ class _Tables:
             sum_over_ranks(mine)
             by_lead.append(mine.numpy() if ranks.first else mine[:, :, :0].numpy())
         table = np.stack(by_lead, axis=3)  # [sources x measures + 1, region, time, lead, channel]
-        measures = table[:-1].reshape(sources, len(MEASURES), *table.shape[1:])
-        absolute = measures[0, MEASURES.index("absolute_error"), 0]  # its float64 sums overflow only if a value has
-        self.finite = bool(on_first_rank(lambda: np.isfinite(table[-1]).all() and np.isfinite(measures[1:]).all()))
+        measures = table[:-1].reshape(len(sources), len(MEASURES), *table.shape[1:])
+        absolute = measures[:, MEASURES.index("absolute_error"), 0]  # its float64 sums overflow only if a value has
+        given = [number for number, source in enumerate(sources) if source not in self.models]
+        self.finite = bool(on_first_rank(lambda: np.isfinite(table[-1]).all() and np.isfinite(measures[given]).all()))
         return Scores(
             channels=self.names[0],
             units=self.names[1],
             lead_hours=tuple(self.samples.split.step_hours * self.samples.dt * step for step in self.steps),
-            sources=self.sources,
+            sources=sources,
             regions=self.means.regions,
             initial_times=self._initial_times(ranks),
             **{name: measures[:, index] for index, name in enumerate(MEASURES)},
             true_activity=table[-1],
             wavenumbers=np.empty(0, np.int64) if self.spectra is None else self.spectra.wavenumbers,
             power=self._power(),
-            blown_up=(~np.isfinite(absolute).all(axis=2)).sum(axis=0),
+            blown_up=(~np.isfinite(absolute).all(axis=3)).sum(axis=1),
             climatology=climatology,
             replicates=replicates,
             remarks=self.remarks,

@@ -33,12 +33,14 @@ def make_scores(
     times: int = 30,
     regions: tuple[str, ...] = ("global", "tropics"),
     blown_up: int = 0,
+    runs: tuple[str, ...] = (),
     **changes: Any,
 ) -> Scores:
     """RMSE is 1 + growth * days, 5 for climatology, times (1 + number of the channel).
 
     Args:
         blown_up: forecasts at the longest lead that are not finite.
+        runs: others, the first with an RMSE 10 % above the model's on every day, the second 20 %, and so on.
     """
     shape = (len(SOURCES), len(regions), times, len(leads), len(channels))
     noise = 1 + SPREAD * np.random.default_rng(0).standard_normal(shape)
@@ -50,12 +52,12 @@ def make_scores(
     correlation[2] = 0.0
     k = np.arange(1, 17)
     power = np.broadcast_to(1.0 / k**3, (len(SOURCES) + 1, len(leads), len(channels), len(k))).copy()
-    blown = np.zeros(len(leads), int)
+    blown = np.zeros((len(SOURCES), len(leads)), int)
     if blown_up:
         squared[0, :, :blown_up, -1] = np.inf
         correlation[0, :, :blown_up, -1] = np.nan
         power[0, -1] = np.nan
-        blown[-1] = blown_up
+        blown[0, -1] = blown_up
     values: dict[str, Any] = {
         "channels": channels,
         "units": tuple("m2 s-2" if name.startswith("z") else "K" for name in channels),
@@ -75,6 +77,12 @@ def make_scores(
         "climatology": "mean of the training states",
         "replicates": 200,
     }
+    for number, run in enumerate(runs, start=1):
+        values["sources"] = (*values["sources"], run)
+        for name in ("squared_error", "absolute_error", "error", "correlation", "activity", "blown_up"):
+            factor = {"squared_error": (1 + 0.1 * number) ** 2}.get(name, 1)
+            values[name] = np.concatenate([values[name], factor * values[name][:1]])
+        values["power"] = np.concatenate([values["power"][:-1], values["power"][:1] * number, values["power"][-1:]])
     return Scores(**{**values, **changes})
 
 

@@ -34,7 +34,7 @@ def test_a_row_says_what_the_scores_are() -> None:
 
 @pytest.mark.parametrize("width", [54, 80, 200])
 def test_no_number_is_cut(width: int) -> None:
-    text = printed(make_scores(), width)
+    text = printed(make_scores(runs=("a_run_with_a_very_long_name",)), width)
     assert "…" not in text
     assert all(len(line) <= width for line in text.splitlines())
     assert text.count("climatol.") == (2 if width >= 80 else 1), "narrow ones leave out the baselines' RMSE"
@@ -67,6 +67,27 @@ def test_forecasts_that_blew_up_are_shouted() -> None:
     assert text.count("FORECASTS BLEW UP: of 30 are not finite 7 at 3d") == 2
     assert "blew up" in text
     assert "BLEW" not in printed(make_scores())
+
+
+def test_another_run_has_a_table_and_a_verdict() -> None:
+    """A tenth worse on every day: chance is excluded."""
+    scores = make_scores(runs=("small [1]",))
+    text = printed(scores)
+    main, beside = text.split("\nbeside small [1]\n")
+    assert "small" not in main
+    row = next(line.split() for line in beside.splitlines() if line.lstrip().startswith("z500"))
+    ours, theirs = (scores.rmse(source)[0, 0, 2] for source in ("model", "small [1]"))
+    difference = scores.difference("rmse", "small [1]")
+    assert row[:5] == ["z500", "6h", f"{ours:#.4g}", f"{theirs:#.4g}", f"{ours - theirs:+#.3g}"]
+    assert row[5:8] == [f"{difference.low[0, 0, 2]:+#.3g}", "to", f"{difference.high[0, 0, 2]:+#.3g}"]
+    assert row[8] == f"{100 * (ours / theirs - 1):+.2f}%*" == "-9.09%*"
+    assert "of 9 pairs of channel and lead, the model's RMSE is shown to be lower at 9 and higher at 0" in beside
+    assert "about 10% of pairs have a star all the same" in " ".join(beside.split())
+    without = printed(make_scores(runs=("small",), replicates=0))
+    assert "without intervals none tells a difference from chance" in without and "%*" not in without
+    blown = printed(make_scores(runs=("small",), blown_up=7))
+    assert blown.count("FORECASTS OF small BLEW UP: of 30 are not finite 7 at 3d") == 2
+    assert "chance is not excluded at 0, at 3 a forecast blew up" in " ".join(blown.split())
 
 
 @pytest.mark.parametrize("leads", [(6.0,), (6.0, 24.0)])

@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from tests.archives import write_archive
+from tests.verification.named import named
 from weather.data.archive import open_archive
 from weather.data.loader import Samples
 from weather.data.static_fields import write_static_fields
 from weather.data.year_file import read_header
 from weather.errors import ConfigError
+from weather.verification.leads import ModelStep
 from weather.verification.scorecard.example import forecast_example, parse_time, position_at, read_coast
 
 
@@ -26,7 +28,7 @@ def test_a_forecast_that_persists_is_the_state_it_began_from(tmp_path: Path) -> 
     wanted = split.time[3] + np.timedelta64(1, "h")  # an hour after the initial time of the third sample
     position = position_at(samples, wanted)
     example = forecast_example(
-        lambda states, _: states[:, -1],
+        named(lambda states, _: states[:, -1], archive, ModelStep(6.0, 1, 2, 3, 3)),
         archive,
         samples,
         lead_hours=(6.0, 18.0),

@@ -55,8 +55,8 @@ def test_the_scores_keep_their_format(tmp_path: Path) -> None:
 def test_the_table_holds_every_number_with_its_interval(tmp_path: Path) -> None:
     scores = make_scores()
     table = read_table(scores, tmp_path)
-    # 3 sources of 5 metrics, the truth's activity, and a skill and a difference to each of 2 baselines.
-    assert len(table) == 3 * 3 * 2 * (3 * 5 + 1 + 2 * 2)
+    # 3 sources of 5 metrics, the truth's activity, and a skill and 3 differences to each of 2 baselines.
+    assert len(table) == 3 * 3 * 2 * (3 * 5 + 1 + 2 * 4)
     row = table["t850", "24", "tropics", "model", "rmse"]
     interval = scores.interval("rmse", "model")
     found = [float(row[name]) for name in ("value", "low", "high")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +15,12 @@ from tests.browser import open_page
 from tests.verification.scorecard.made_up import ORIGIN, make_example, make_scores
 from weather.errors import DataError
 from weather.verification.scorecard import maps
+from weather.verification.scorecard.origin import Other
 from weather.verification.scorecard.outputs import Wanted, make_outputs
 
 FIGURES = {"scorecard", "rmse_and_acc", "rmse_by_region", "spectra", "forecast", "maps_t850", "maps_z500"}
+OF_RUNS = {"scorecard_runs", "rmse_difference"}
+RUNS = ("small", "_odd <i>[b] $a_$")
 NUMBERS = {"scores_test.json", "scores_test.origin.json", "scores_test.csv", "scores_test.full.json"}
 
 
@@ -32,7 +36,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "plots").mkdir()
     for name in ("maps_gone_test.png", "maps_z500_valid.png"):  # of an earlier verification, and of another split
         (folder / "plots" / name).touch()
-    make_outputs(make_scores(blown_up=3), ORIGIN, wanted(folder), lambda: make_example(bad=True))
+    others = {RUNS[0]: Other("small", "checkpoint_step_7", 7, 12.0)}
+    origin = dataclasses.replace(ORIGIN, others=others)
+    make_outputs(make_scores(blown_up=3, runs=RUNS), origin, wanted(folder), lambda: make_example(bad=True))
     return folder
 
 
@@ -40,7 +46,7 @@ def test_everything_is_written(made: Path) -> None:
     assert {path.name for path in made.iterdir() if path.is_file()} == NUMBERS | {"scores_test.html"}
     figures = {path.name: path.read_bytes() for path in (made / "plots").iterdir()}
     assert figures.pop("maps_z500_valid.png") == b""
-    assert set(figures) == {f"{name}_test.png" for name in FIGURES}
+    assert set(figures) == {f"{name}_test.png" for name in FIGURES | OF_RUNS}
     assert all(content.startswith(b"\x89PNG") and len(content) > 10_000 for content in figures.values())
 
 
@@ -50,11 +56,13 @@ def test_a_browser_shows_the_whole_page(made: Path, width: int, tmp_path: Path) 
     assert seen.console == []
     found = seen.found
     assert (found["failed"], found["requests"], found["dead"], found["cut"]) == ([], [], [], [])
-    assert len(found["images"]) == len(FIGURES)
+    assert len(found["images"]) == len(FIGURES | OF_RUNS)
     assert all(alternative and pixels > 400 for alternative, pixels in found["images"])
     assert all(found["tables"])
     assert found["width"] == [width, width]
-    assert {"Files", "Scorecard", "Spectra", "Scores", "Definitions", "Provenance"} <= set(found["headings"])
+    assert {"Files", "Scorecard", "Spectra", "Scores", "Definitions", "Provenance", "Beside other runs"} <= set(
+        found["headings"]
+    )
 
 
 def test_the_page_names_its_origin_and_files(made: Path) -> None:
@@ -63,6 +71,10 @@ def test_the_page_names_its_origin_and_files(made: Path) -> None:
     assert "<b>up</b>" not in page
     assert all(f'href="{name}"' in page for name in NUMBERS)
     assert 'role="alert">FORECASTS BLEW UP' in page
+    assert "FORECASTS OF small BLEW UP" in page
+    assert "Beside small (checkpoint_step_7, step 7, forecasts of 12h): of 9 pairs" in page
+    assert "_odd &lt;i&gt;[b] $a_$" in page and "<i>" not in page
+    assert "small: checkpoint_step_7, step 7" in page, "the provenance names it"
     assert all(fact in page for fact in ("0123456789ab", "checkpoint_epoch_3", "/data/archive", "Rasp et al. 2024"))
 
 

@@ -11,6 +11,7 @@ from weather.verification.leads import describe_lead
 from weather.verification.scorecard.estimates import Estimates
 from weather.verification.scorecard.headline import MOST_LEADS, headline_channels, spread_leads
 from weather.verification.scorecard.origin import Origin
+from weather.verification.scorecard.run_table import chance_line, run_tables, verdict_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,7 +24,8 @@ SHORT = {"persistence": "persist.", "climatology": "climatol."}
 def print_scorecard(
     found: Estimates, origin: Origin, *, all_channels: bool = False, console: Console | None = None
 ) -> None:
-    """RMSE of model and baselines over the globe, the model's skill against each, and its ACC, by channel and lead.
+    """RMSE of model and baselines over the globe, the model's skill against each, and its ACC, by channel and lead;
+    then the model beside each other run.
 
     Args:
         all_channels: every channel and lead instead of the headline.
@@ -43,6 +45,13 @@ def print_scorecard(
     console.print(_table(found, channels, leads, console))
     for line in _legend(found, channels, leads):
         console.print(line, markup=False)
+    for run in found.runs:
+        other = f": {origin.others[run].describe()}" if run in origin.others else ""
+        console.print(Text(f"\nbeside {run}{other}", style="bold"))
+        console.print(_fitting(run_tables(found, run, channels, leads), console))
+        console.print(verdict_line(found, run), markup=False)
+    if found.runs and found.has_intervals:
+        console.print(chance_line(found), markup=False)
     for warning in (*scores.remarks, *origin.warnings):
         console.print(f"warning: {warning}", markup=False)
     for line in shouts:
@@ -62,10 +71,15 @@ def initial_times(found: Estimates) -> str:
 def blown_up(found: Estimates) -> Iterator[str]:
     """A line where forecasts are not finite."""
     scores = found.scores
-    bad = {describe_lead(h): int(n) for h, n in zip(scores.lead_hours, scores.blown_up, strict=True) if n}
-    if bad:
-        by_lead = ", ".join(f"{number} at {lead}" for lead, number in bad.items())
-        yield f"FORECASTS BLEW UP: of {scores.samples} are not finite {by_lead}; scores that hold them have no value"
+    for number, source in enumerate(scores.sources):
+        bad = {describe_lead(h): int(n) for h, n in zip(scores.lead_hours, scores.blown_up[number], strict=True) if n}
+        if bad:
+            whose = f" OF {source}" if number else ""
+            by_lead = ", ".join(f"{number} at {lead}" for lead, number in bad.items())
+            yield (
+                f"FORECASTS{whose} BLEW UP: of {scores.samples} are not finite {by_lead}; scores that hold them have "
+                "no value"
+            )
 
 
 def _table(found: Estimates, channels: Sequence[int], leads: Sequence[int], console: Console) -> Table:
@@ -75,9 +89,14 @@ def _table(found: Estimates, channels: Sequence[int], leads: Sequence[int], cons
         _build(found, channels, leads, intervals=False, references=True),
         _build(found, channels, leads, intervals=False, references=False),
     )
+    return _fitting([widest, *narrower], console)
+
+
+def _fitting(tables: Sequence[Table], console: Console) -> Table:
+    """The first that no column of is cut, else the last."""
     unbounded = console.options.update(width=1000)
-    fitting = (t for t in (widest, *narrower) if console.measure(t, options=unbounded).maximum <= console.width)
-    return next(fitting, narrower[-1])
+    fitting = (table for table in tables if console.measure(table, options=unbounded).maximum <= console.width)
+    return next(fitting, tables[-1])
 
 
 def _build(

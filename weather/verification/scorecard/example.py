@@ -14,7 +14,7 @@ from weather.data.loader import Samples
 from weather.data.static_fields import read_static_fields
 from weather.data.year_file import Header
 from weather.errors import ConfigError, DataError
-from weather.verification.rollout import Forecast, Rollout
+from weather.verification.rollout import NamedForecast, Rollout
 from weather.verification.skill import state_times
 
 LAND = "land_sea_mask"
@@ -80,7 +80,7 @@ def position_at(samples: Samples, wanted: np.datetime64 | None) -> int:
 
 
 def forecast_example(
-    forecast: Forecast,
+    model: NamedForecast,
     archive: Archive,
     samples: Samples,
     *,
@@ -102,12 +102,12 @@ def forecast_example(
     hours = samples.split.step_hours * samples.dt
     steps = [round(lead / hours) for lead in lead_hours]
     rollout = Rollout(
-        forecast, archive, samples, steps, device=device, batch_size=1, threads=0, output_channels=output_channels
+        [model], archive, samples, steps, device=device, batch_size=1, threads=0, output_channels=output_channels
     )
     chosen, forecasts, truths, valid = list(channels), [], [], []
     try:
         for batch in rollout.batches([np.array([position])]):
-            forecasts.append(batch.forecast[0, chosen].cpu().numpy())
+            forecasts.append(batch.forecasts[model.name][0, chosen].cpu().numpy())
             truths.append(batch.truth[0, chosen].cpu().numpy())
             valid.append(batch.states[0])
     finally:

@@ -10,12 +10,12 @@ from weather.presentation.parts import Drawing, Part
 from weather.presentation.style import png
 from weather.presentation.writing import plain
 from weather.verification.leads import describe_lead
-from weather.verification.scorecard import heat_map, lead_curves, maps, spectrum_figure
+from weather.verification.scorecard import difference_curves, heat_map, lead_curves, maps, spectrum_figure
 from weather.verification.scorecard.estimates import Estimates
 from weather.verification.scorecard.example import Example
 from weather.verification.scorecard.files import COLUMNS, TRUTH, table_rows
 from weather.verification.scorecard.headline import headline_channels
-from weather.verification.scores import Scores
+from weather.verification.scores import BASELINES, Scores
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,6 +72,7 @@ def chapters(found: Estimates, example: Example | None, no_example: str = "") ->
     """
     return (
         _heat_map(found),
+        *([_runs(found)] if found.runs else []),
         _curves(found),
         _regions(found),
         _spectra(found.scores),
@@ -89,21 +90,44 @@ def _heat_map(found: Estimates) -> Chapter:
     anchor, title = "scorecard", "Scorecard"
     if not found.baselines:
         return Chapter(anchor, title, missing="The model was verified without a baseline to compare it with.")
+    return Chapter(anchor, title, (_heat_map_plate(found, "scorecard", "baseline", found.baselines, heat_map.FULL),))
+
+
+def _heat_map_plate(found: Estimates, name: str, what: str, others: tuple[str, ...], full: float) -> Plate:
     unsure = " In brackets, or with a dot: the interval of the difference holds 0." if found.has_intervals else ""
     caption = (
-        "RMSE of the model relative to each baseline over the globe; blue: the model is better, red: the baseline is."
+        f"RMSE of the model relative to each {what} over the globe; blue: the model is better, red: the {what} is."
         f"{unsure} Grey: no finite score."
     )
-    metrics = tuple(f"{kind}_{name}" for name in found.baselines for kind in ("skill", "rmse_minus"))
-    return Chapter(anchor, title, (Plate(
-        "scorecard",
-        lambda: heat_map.draw_heat_map(found),
+    metrics = tuple(f"{kind}_{other}" for other in others for kind in ("skill", "rmse_minus"))
+    return Plate(
+        name,
+        lambda: heat_map.draw_heat_map(found, others, full=full),
         caption,
         f"Heat map of {len(found.scores.channels)} channels and {len(found.scores.lead_hours)} leads, a panel for each "
-        "baseline.",
+        f"{what}.",
         COLUMNS,
         tuple(table_rows(found, regions=("global",), metrics=metrics)),
-    ),))  # fmt: skip
+    )
+
+
+def _runs(found: Estimates) -> Chapter:
+    full = heat_map.range_of(found, found.runs)
+    plates = [_heat_map_plate(found, "scorecard_runs", "other run", found.runs, full)]
+    if len(found.scores.lead_hours) > 1:
+        shown = [found.scores.channels[c] for c in headline_channels(found.scores.channels, lead_curves.MOST_CHANNELS)]
+        metrics = tuple(f"rmse_minus_{run}" for run in found.runs)
+        sure = " A filled marker: the interval excludes 0." if found.has_intervals else ""
+        plates.append(Plate(
+            "rmse_difference",
+            lambda: difference_curves.draw_differences(found),
+            "RMSE of the model less that of the other run over the globe, by lead time; below 0 the model is better. "
+            f"{_interval(found)}{sure}",
+            f"Difference of the RMSE by lead of {', '.join(shown)} to {len(found.runs)} other runs.",
+            COLUMNS,
+            tuple(table_rows(found, regions=("global",), channels=shown, metrics=metrics)),
+        ))  # fmt: skip
+    return Chapter("runs", "Beside other runs", tuple(plates))
 
 
 def _curves(found: Estimates) -> Chapter:
@@ -158,14 +182,15 @@ def _spectra(scores: Scores) -> Chapter:
     shown = [scores.channels[c] for c in headline_channels(scores.channels, spectrum_figure.MOST_CHANNELS)]
     caption = (
         "Zonal power spectra, mean over initial times and area, of the truth and of forecasts at rising leads, "
-        "and their ratio. Below 1 the model has lost waves of that length, as one does that is blurred; above 1 it has "
+        "and their ratio. Below 1 a model has lost waves of that length, as one does that is blurred; above 1 it has "
         "noise."
     )
     rows = tuple(
         (channel, f"{lead:g}", source, int(k), *plain([scores.power[s, at, scores.channels.index(channel), n]]))
         for channel in shown
         for at, lead in enumerate(scores.lead_hours)
-        for s, source in ((0, scores.sources[0]), (-1, TRUTH))
+        for s, source in enumerate((*scores.sources, TRUTH))
+        if source not in BASELINES
         for n, k in enumerate(scores.wavenumbers)
     )
     return Chapter(anchor, title, (Plate(

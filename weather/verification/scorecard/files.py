@@ -57,7 +57,8 @@ def write_table(found: Estimates, path: Path) -> None:
     """Write a CSV row for each number, as `COLUMNS` says; what is not finite is empty.
 
     Units are those of the value: 1 for ACC and skill. The truth has an activity; the model has a
-    ``skill_BASELINE`` and, with its interval, an ``rmse_minus_BASELINE``.
+    ``skill_OTHER`` and, with their intervals, ``rmse_minus_OTHER``, ``mae_minus_OTHER`` and ``acc_minus_OTHER`` of each
+    baseline and each other run.
 
     Raises:
         OSError: it cannot be written.
@@ -112,11 +113,11 @@ def _numbers(found: Estimates) -> Iterator[tuple[str, str, str, str, str, str, t
                 for (source, metric), interval in found.metrics.items():
                     yield *place, source, metric, "1" if metric == "acc" else unit, _at(interval, index)
                 yield *place, TRUTH, "activity", unit, (float(true_activity[index]), *NO_BOUNDS)
-                for baseline in found.baselines:
-                    between = _at(found.differences[baseline], index)
-                    yield *place, scores.sources[0], f"rmse_minus_{baseline}", unit, between
-                    skill = float(found.skill[baseline][index])
-                    yield *place, scores.sources[0], f"skill_{baseline}", "1", (skill, *NO_BOUNDS)
+                for (other, metric), between in found.differences.items():
+                    of_metric = "1" if metric == "acc" else unit
+                    yield *place, scores.sources[0], f"{metric}_minus_{other}", of_metric, _at(between, index)
+                for other, skill in found.skill.items():
+                    yield *place, scores.sources[0], f"skill_{other}", "1", (float(skill[index]), *NO_BOUNDS)
 
 
 def _at(interval: Interval, index: tuple[int, ...]) -> tuple[float | None, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 from weather.presentation.style import QUIET, new_figure, styled
 from weather.verification.scorecard.estimates import Estimates
 from weather.verification.scorecard.headline import headline_channels
-from weather.verification.scorecard.looks import LOOKS, lead_axis, legend_above, titled
+from weather.verification.scorecard.looks import lead_axis, legend_above, literal, look_of, titled
 from weather.verification.scores import CLIMATOLOGY
 
 if TYPE_CHECKING:
@@ -97,10 +97,10 @@ def draw_scores(axis: Axes, found: Estimates, metric: str, region: int, channel:
     for source in scores.sources:
         if metric == "acc" and source == CLIMATOLOGY:
             continue
-        interval, look = found.metrics[source, metric], LOOKS[source]
+        interval, look = found.metrics[source, metric], look_of(source, found.runs)
         index = (region, slice(None), channel)
         estimate = np.where(np.isfinite(interval.estimate[index]), interval.estimate[index], np.nan)
-        axis.plot(x, estimate, label=source, **look.line())
+        axis.plot(x, estimate, label=literal(found.label(source)), **look.line())
         axis.fill_between(x, interval.low[index], interval.high[index], color=look.color, alpha=0.2, linewidth=0)
     if len(x) > 1:
         axis.set_xlim(0, x[-1] * 1.03)

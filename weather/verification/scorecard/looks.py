@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from weather.presentation.numbers import SUPERSCRIPTS
-from weather.presentation.style import COLOURS, QUIET
+from weather.presentation.style import COLOURS, MARKERS, QUIET
 from weather.verification.scores import CLIMATOLOGY, MODEL, PERSISTENCE
 
 if TYPE_CHECKING:
@@ -37,6 +37,20 @@ LOOKS = {
     CLIMATOLOGY: Look(QUIET, ":", ""),
 }
 TRUTH = Look("black", "-", "")
+FIRST_RUN, RUNS = 2, 4  # colours that no baseline has, and that are not the truth's black
+
+
+def look_of(source: str, runs: Sequence[str]) -> Look:
+    """Of the model, a baseline, or one of some other runs; after four runs colours come again with another line."""
+    if source in LOOKS:
+        return LOOKS[source]
+    turn, number = divmod(runs.index(source), RUNS)
+    return Look(COLOURS[FIRST_RUN + number], ("-", "-.", "--")[min(turn, 2)], MARKERS[FIRST_RUN + number])
+
+
+def literal(name: str) -> str:
+    """A run's name as matplotlib shows it: no formula between dollars, and not left out of a legend for its `_`."""
+    return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
 
 
 def lead_axis(leads: Sequence[float]) -> tuple[list[float], str]:
@@ -58,4 +72,6 @@ def titled(channel: str, unit: str) -> str:
 def legend_above(figure: Figure, axis: Axes) -> None:
     """One legend for all panels."""
     handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    entry = 0.7 + 0.075 * max(map(len, labels), default=0)  # inches
+    columns = max(1, min(len(labels), int(figure.get_figwidth() / entry)))
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns)

@@ -105,7 +105,7 @@ def make_outputs(scores: Scores, origin: Origin, wanted: Wanted, example: Callab
     tried = Attempts()
     tried.of("scores", lambda: write_scores(scores, origin, wanted.scores))
     with progress_bar("intervals") as done:
-        found = estimate(scores, done=done)
+        found = estimate(scores, name=origin.run, done=done)
     tried.of("console", lambda: print_scorecard(found, origin, all_channels=wanted.all_channels))
     table, full, page = csv_file(wanted.scores), full_file(wanted.scores), page_file(wanted.scores)
     tried.of("earlier outputs", lambda: _remove([table, full, page]))
@@ -121,7 +121,7 @@ def make_outputs(scores: Scores, origin: Origin, wanted: Wanted, example: Callab
 
 def _earlier_figures(wanted: Wanted) -> list[Path]:
     """Figures of an earlier verification of the split, which may have had other leads and channels."""
-    names = ("scorecard", "rmse_and_acc", "rmse_by_region", "spectra", "maps_*")
+    names = ("scorecard", "scorecard_runs", "rmse_difference", "rmse_and_acc", "rmse_by_region", "spectra", "maps_*")
     return [path for name in names for path in wanted.figures.glob(f"{name}_{wanted.split}.png")]
 
 

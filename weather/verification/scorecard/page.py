@@ -14,7 +14,7 @@ from weather.verification.scorecard.console import blown_up, initial_times
 from weather.verification.scorecard.estimates import Estimates
 from weather.verification.scorecard.headline import headline_channels
 from weather.verification.scorecard.origin import Origin
-from weather.verification.scorecard.tables import definition_part, provenance_part, reach_part, score_part
+from weather.verification.scorecard.tables import definition_part, provenance_part, reach_part, run_part, score_part
 
 PACKAGE, TEMPLATE = "weather.verification.scorecard", "scorecard.html.jinja"
 
@@ -33,6 +33,7 @@ def write_page(found: Estimates, origin: Origin, figures: Sequence[Part], files:
     warnings = (*found.scores.remarks, *origin.warnings)
     parts = [
         reach_part(found),
+        *([run_part(found, origin)] if found.runs else []),
         *figures,
         score_part(found),
         definition_part(found),
@@ -55,8 +56,8 @@ def _headline(found: Estimates) -> list[tuple[str, str]]:
     said = [(str(scores.samples), "initial times"), (str(len(scores.channels)), "channels")]
     leads = [describe_lead(hours) for hours in scores.lead_hours]
     said.append((leads[0] if len(leads) == 1 else f"{leads[0]} to {leads[-1]}", "lead time"))
-    for baseline in found.baselines:
-        skill = float(found.skill[baseline][0, lead, channel])
-        what = f"skill vs {baseline}, {scores.channels[channel]} at {leads[-1]}"
+    for other, against in found.skill.items():
+        skill = float(against[0, lead, channel])
+        what = f"skill vs {other}, {scores.channels[channel]} at {leads[-1]}"
         said.append((f"{number(100 * skill, 3)} %" if skill == skill else "none", what))
     return said

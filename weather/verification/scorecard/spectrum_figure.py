@@ -9,7 +9,7 @@ import numpy as np
 from weather.presentation.style import QUIET, graded, new_figure, styled
 from weather.verification.leads import describe_lead
 from weather.verification.scorecard.headline import headline_channels, spread_leads
-from weather.verification.scorecard.looks import TRUTH, legend_above, typeset
+from weather.verification.scorecard.looks import TRUTH, legend_above, literal, look_of, typeset
 from weather.verification.scores import Scores
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ MOST_RATIO = 20.0
 
 @styled
 def draw_spectra(scores: Scores) -> Figure:
-    """A column for each headline channel: power over wavenumber above, its ratio to the truth's below.
+    """A column for each headline channel: power over wavenumber above, its ratio to the truth's below; of other runs at
+    the longest lead, for who smooths most may only seem to be the best.
 
     Raises:
         ConfigError: matplotlib is not installed.
@@ -44,6 +45,11 @@ def draw_spectra(scores: Scores) -> Figure:
             label = f"forecast, {describe_lead(scores.lead_hours[lead])}"
             above.plot(k, model, color=colour, linewidth=1.2, label=label)
             below.plot(k, model / truth, color=colour, linewidth=1.2)
+        for run in scores.runs:
+            other = _positive(scores.power[scores.sources.index(run), leads[-1], channel])
+            style = {"color": look_of(run, scores.runs).color, "linestyle": "--", "linewidth": 1.2}
+            above.plot(k, other, label=f"{literal(run)}, {describe_lead(scores.lead_hours[leads[-1]])}", **style)
+            below.plot(k, other / truth, **style)
         above.set(xscale="log", yscale="log", xlim=(k[0], k[-1]))
         below.set(xscale="log", yscale="log", xlim=(k[0], k[-1]), xlabel="zonal wavenumber")
         above.set_title(f"{scores.channels[channel]} [{_squared(scores.units[channel])}]")

@@ -14,6 +14,8 @@ from weather.verification.scorecard.estimates import Estimates
 from weather.verification.scorecard.headline import headline_channels
 from weather.verification.scorecard.lead_curves import USEFUL
 from weather.verification.scorecard.looks import titled
+from weather.verification.scorecard.origin import Origin
+from weather.verification.scorecard.run_table import chance_line, verdict_line
 from weather.verification.scores import Interval
 
 MOST_CHANNELS = 12
@@ -87,7 +89,7 @@ def score_part(found: Estimates) -> Part:
         Column("interval", f"{found.coverage:.0%} interval"),
         *(Column(f"rmse_{b}", b, number) for b in found.baselines),
         *(Column(f"skill_{b}", f"vs {b}") for b in found.baselines),
-        Column("acc", "ACC", lambda value: f"{value:.3f}".replace("-", MINUS)),
+        Column("acc", "ACC", _three_digits),
         Column("bias", "bias", lambda value: number(value, 3)),
         Column("activity_over_truth", "activity / truth", lambda value: f"{value:.2f}"),
     )
@@ -95,6 +97,45 @@ def score_part(found: Estimates) -> Part:
     if found.has_intervals and found.baselines:
         caption += f" *: the {found.coverage:.0%} interval of the difference to the baseline excludes 0."
     return Part("numbers", "Scores", sheets=(Sheet("scores", caption, columns, tuple(rows)),))
+
+
+def run_part(found: Estimates, origin: Origin) -> Part:
+    """The model beside each other run: difference of the RMSE over the globe, headline channels."""
+    sheets = tuple(_run_sheet(found, origin, number, run) for number, run in enumerate(found.runs, start=1))
+    text = (chance_line(found),) if found.has_intervals else ()
+    return Part("beside", "Scores beside other runs", text=text, sheets=sheets)
+
+
+def _run_sheet(found: Estimates, origin: Origin, number_of_run: int, run: str) -> Sheet:
+    scores, difference = found.scores, found.differences[run, "rmse"]
+    pairs = {name: [found.metrics[source, name] for source in (scores.sources[0], run)] for name in ("rmse", "acc")}
+    rows = []
+    for c in headline_channels(scores.channels, MOST_CHANNELS):
+        for at, lead in enumerate(scores.lead_hours):
+            index = (0, at, c)
+            rmse, acc = ([finite_or_none(each.estimate[index]) for each in pairs[name]] for name in ("rmse", "acc"))
+            rows.append(
+                (titled(scores.channels[c], scores.units[c]), describe_lead(lead), *rmse,
+                 finite_or_none(difference.estimate[index]), _bounds(difference, index), _percent(found, run, index),
+                 *acc)
+            )  # fmt: skip
+    columns = (
+        Column("channel", "channel"),
+        Column("lead", "lead"),
+        Column("rmse", "RMSE", number),
+        Column("rmse_other", f"RMSE of {run}", number),
+        Column("rmse_difference", "difference", lambda value: number(value, 3)),
+        Column("interval", f"{found.coverage:.0%} interval"),
+        Column("skill", "skill"),
+        *(Column(f"acc{of}", title, _three_digits) for of, title in (("", "ACC"), ("_other", f"ACC of {run}"))),
+    )
+    other = f" ({origin.others[run].describe()})" if run in origin.others else ""
+    caption = f"Beside {run}{other}: {verdict_line(found, run)}."
+    return Sheet(f"beside_{number_of_run}", caption, columns, tuple(rows))
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.3f}".replace("-", MINUS)
 
 
 def _bounds(interval: Interval, index: tuple[int, ...]) -> str | None:
@@ -123,7 +164,8 @@ def definition_part(found: Estimates) -> Part:
 def provenance_part(origin: dict[str, Any], warnings: tuple[str, ...]) -> Part:
     """Of what the scores are."""
     blown = ", ".join(f"{n} at {describe_lead(float(lead))}" for lead, n in origin["blown_up"].items() if n) or "none"
-    shown = {**origin, "blown_up": blown}
+    others = [f"{name}: {other['checkpoint']}, step {other['step']}" for name, other in origin["others"].items()]
+    shown = {**origin, "blown_up": blown, "others": "; ".join(others) or "none"}
     rows = tuple(
         (key.replace("_", " "), None if value is None else str(value))
         for key, value in shown.items()
