@@ -62,7 +62,7 @@ def choose_channels(holdings: Sequence[Holding], asked: Sequence[Asked], levels:
     asked = asked or [Asked("", name, "") for name in dict.fromkeys(holding.name for holding in fields)]
     chosen: dict[str, tuple[str, float | None, list[Holding]]] = {}
     for each in asked:
-        found, level = _matching(fields, each)
+        found, level = _matching(holdings, each)
         name = each.rename or found[0].name
         for wanted, channel in _levels(found, name, [level] if level is not None else levels, each, level is not None):
             if channel in chosen:
@@ -88,6 +88,8 @@ def _matching(holdings: Sequence[Holding], asked: Asked) -> tuple[list[Holding],
     """Holdings of one variable, and the level where its name has one: ``z500``."""
     within = [holding for holding in holdings
               if not asked.file or fnmatch.fnmatch(Path(holding.source.path).name, asked.file)]  # fmt: skip
+    constant = sorted({holding.name for holding in within if holding.times is None})
+    within = [holding for holding in within if holding.times is not None]
     if not within:
         raise ConfigError(
             f"no source is called '{asked.file}'",
@@ -95,20 +97,24 @@ def _matching(holdings: Sequence[Holding], asked: Asked) -> tuple[list[Holding],
             fix=did_you_mean(asked.file, {Path(holding.source.path).name for holding in holdings}),
         )
     exact = [holding for holding in within if holding.variable == asked.name]
-    found = exact or [holding for holding in within if holding.name == asked_name(asked.name)]
+    # Within a file the variable's own name decides; other files may call the same quantity otherwise.
+    decided = {holding.source.path for holding in exact}
+    found = [*exact, *(holding for holding in within
+                       if holding.source.path not in decided and holding.name == asked_name(asked.name))]  # fmt: skip
     level = None
     match = re.fullmatch(r"(.+?)(\d+(?:\.\d+)?)(?:hPa)?", asked.name)
     if not found and match:
         level = float(match[2])
         found = [holding for holding in within if match[1] in (holding.variable, holding.name)
-                 and holding.levels is not None and holding.levels.kind == "hPa"]  # fmt: skip
+                 and holding.levels is not None and holding.levels.kind in ("hPa", "unknown")]  # fmt: skip
     if not found:
         known = sorted({f"{holding.name} ({holding.variable})" if holding.name != holding.variable else holding.name
                         for holding in within})  # fmt: skip
         raise ConfigError(
             f"no variable '{asked.name}' in the sources",
             where="--variables",
-            rule=f"there are {', '.join(known)}",
+            rule=f"there are {', '.join(known)}"
+            + (f", and without a time, for --static, {', '.join(constant)}" if constant else ""),
             fix=did_you_mean(asked.name, {h.name for h in within} | {h.variable for h in within}),
         )
     with_levels = {holding.levels is not None for holding in found}
@@ -117,8 +123,12 @@ def _matching(holdings: Sequence[Holding], asked: Asked) -> tuple[list[Holding],
         raise DataError(
             f"'{asked.name}' is a variable with levels, and here one without",
             where=one.where,
-            fix=f"name the file: --variables '{Path(one.source.path).name}:{one.variable}=NEW'",
+            fix=f"name the level, as in {found[0].name}500, or the file: "
+            f"--variables '{Path(one.source.path).name}:{one.variable}=NEW'",
         )
+    for holding in found:
+        if holding.refusal is not None:
+            raise holding.refusal
     return found, level
 
 

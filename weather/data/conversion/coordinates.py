@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from weather.data.conversion.decoding import coordinate_values
 from weather.data.conversion.names import channel_name
 from weather.errors import DataError
 
@@ -30,7 +31,7 @@ class Levels:
 
     Attributes:
         dim: dimension of the source, or None where a single level is only told of.
-        kind: hPa | sigma | model.
+        kind: hPa | sigma | model; unknown: nobody can tell, and the variable is refused.
     """
 
     dim: str | None
@@ -69,7 +70,7 @@ def degrees(dataset: xarray.Dataset, dim: str, where: str) -> np.ndarray:
     if dim not in dataset.variables:
         raise DataError(f"the dimension '{dim}' has no coordinate values", where=where,
                         rule="latitude and longitude are variables of one dimension")  # fmt: skip
-    values = np.asarray(dataset.variables[dim].values, np.float64)
+    values = coordinate_values(dataset.variables[dim]).astype(np.float64)
     if not np.isfinite(values).all():
         raise DataError(f"the coordinate '{dim}' has missing values", where=where)
     return values
@@ -97,9 +98,12 @@ def levels_of(
             continue
         if variable.dims and str(variable.dims[0]) != name:
             continue
-        values = np.atleast_1d(np.asarray(variable.values, np.float64))
+        values = np.atleast_1d(coordinate_values(variable).astype(np.float64))
         kind, factor = _meaning(str(name), variable, values, where, assumed_units)
         scaled = tuple(float(f"{value * factor:.6g}") for value in values)
+        if len(set(scaled)) < len(scaled):
+            raise DataError(f"the levels '{name}' hold one twice ({', '.join(f'{level:g}' for level in scaled)})",
+                            where=where, rule="each level is there once", fix="drop one of them")  # fmt: skip
         return Levels(str(name) if variable.dims else None, scaled, kind)
     return None
 
@@ -118,11 +122,13 @@ def _meaning(
     """Kind of the levels, and what makes hPa of pressures."""
     units = str(variable.attrs.get("units", "") or assumed_units or "").lower()
     standard_name = str(variable.attrs.get("standard_name", ""))
-    if units in PRESSURE_UNITS:
+    # Hybrid levels may have the units of the pressure that they would have over the sea, as in CESM.
+    hybrid = "hybrid" in f"{standard_name} {variable.attrs.get('long_name', '')}"
+    if units in PRESSURE_UNITS and not hybrid:
         return "hPa", PRESSURE_UNITS[units]
     if name.lower() == "isobaricinhpa":
         return "hPa", 1.0
-    if name.lower() in MODEL_NAMES or units == "model" or "hybrid" in standard_name or units in ("level", "layer"):
+    if name.lower() in MODEL_NAMES or hybrid or units in ("model", "level", "layer"):
         return "model", 1.0
     if name.lower() == "sigma" or "sigma" in standard_name or units == "sigma":
         return "sigma", 1.0
@@ -136,5 +142,5 @@ def _meaning(
         f"the levels '{name}' have units {variable.attrs.get('units')!r} and values {values[:4].tolist()}",
         where=where,
         rule="levels are pressures (hPa, millibars, Pa), sigma or numbers of model levels",
-        fix="say what they are: --level_units hPa, Pa, sigma or model",
+        fix="leave the variable out" if units else "say what they are: --level_units hPa, Pa, sigma or model",
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,34 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from weather.data.conversion.coordinates import Levels, degrees, horizontal, is_curvilinear, levels_of
+from weather.data.conversion.decoding import Packing, packing_of
 from weather.data.conversion.names import short_name
-from weather.data.conversion.opening import open_source
+from weather.data.conversion.opening import groups_of, open_source
 from weather.data.conversion.sources import SourceFile
 from weather.data.conversion.time_stamps import STEPS, stamps_of
-from weather.errors import DataError
+from weather.errors import ConfigError, DataError, did_you_mean
 
 if TYPE_CHECKING:
     import xarray
 
 EXPVER = "expver"
-# What the NetCDF library writes where nothing was written (netcdf.h, NC_FILL_FLOAT and NC_FILL_DOUBLE).
-UNWRITTEN = 9.969209968386869e36
-
-
-@dataclass(frozen=True)
-class Packing:
-    """How numbers on disk become physical values.
-
-    Attributes:
-        missing: numbers on disk that stand for no value.
-        scale, offset: value = number * scale + offset.
-        unsigned: integers are to be read without a sign.
-    """
-
-    missing: tuple[float, ...] = ()
-    scale: float = 1.0
-    offset: float = 0.0
-    unsigned: bool = False
+NEVER = np.array([], "datetime64[s]")
 
 
 @dataclass(frozen=True)
@@ -54,6 +37,7 @@ class Holding:
         chunks: of each dimension on disk; as long as the dimension where there are none, but 1 in time.
         chunked: a chunk has to be read as a whole.
         fixed: index on dimensions that are neither time, level nor grid.
+        refusal: why it cannot be converted; raised where it is asked for, for a file has more than what is wanted.
     """
 
     source: SourceFile
@@ -77,6 +61,7 @@ class Holding:
     packing: Packing
     fixed: Mapping[str, int]
     step_type: str
+    refusal: DataError | None = field(default=None, compare=False)
 
     @property
     def where(self) -> str:
@@ -101,7 +86,7 @@ class Survey:
 def survey(
     sources: Sequence[SourceFile],
     *,
-    select: Mapping[str, float],
+    select: Mapping[str, str],
     time_units: str | None = None,
     level_units: str | None = None,
     index_folder: Path | None = None,
@@ -110,13 +95,14 @@ def survey(
     """Open every source once and list what it holds.
 
     Args:
-        select: coordinate value to take on a further dimension, such as ``{"number": 0}``.
+        select: coordinate value to take on a further dimension, such as ``{"number": "0"}``.
         time_units, level_units: of coordinates that have none.
         index_folder: where cfgrib keeps its indices.
         advance: called after each file.
 
     Raises:
-        DataError: a file is damaged, holds no field, or has a dimension that nobody chose from.
+        DataError: a file is damaged or holds no field.
+        ConfigError: something is selected of a dimension that is nowhere.
     """
     holdings: list[Holding] = []
     notes: dict[str, None] = {}
@@ -131,8 +117,14 @@ def survey(
         if not found:
             raise DataError("no variable has both latitude and longitude", where=source.path,
                             rule="fields lie on a grid of latitudes and longitudes of one dimension each",
-                            fix="leave the file out, or put it on such a grid first (cdo remapbil)")  # fmt: skip
+                            fix=_instead(source))  # fmt: skip
         advance()
+    strange = sorted(select.keys() - {dim for holding in holdings for dim in holding.dims})
+    if strange:
+        further = sorted({dim for holding in holdings for dim in holding.fixed})
+        raise ConfigError(f"no variable has the dimension '{strange[0]}'", where="--select",
+                          rule=f"further dimensions are {', '.join(further)}" if further else "there is none",
+                          fix=did_you_mean(strange[0], further) or "leave it out")  # fmt: skip
     return Survey(tuple(holdings), tuple(sources), tuple(notes))
 
 
@@ -140,7 +132,7 @@ def _holdings(
     source: SourceFile,
     part: int,
     dataset: xarray.Dataset,
-    select: Mapping[str, float],
+    select: Mapping[str, str],
     time_units: str | None,
     level_units: str | None,
     notes: dict[str, None],
@@ -151,29 +143,29 @@ def _holdings(
         dims = tuple(map(str, variable.dims))
         where = f"{source.path}, variable '{name}'"
         grid = horizontal(dataset, dims)
-        if grid is None or str(name) in dims or not np.issubdtype(variable.dtype, np.number):
+        if grid is None or str(name) in dims or variable.dtype.kind not in "biuf":
             if len(dims) >= 2 and is_curvilinear(dataset, dims) and str(name).lower() not in ("lat", "lon", "latitude",
                                                                                             "longitude"):  # fmt: skip
                 notes[f"{where}: left out, for its grid has latitudes and longitudes of two dimensions"] = None
             continue
+        refusals: list[DataError] = []
         if 0 in variable.shape:
-            raise DataError(f"shape {variable.shape} is empty", where=where, fix="leave the file out")
-        stamps = stamps_of(dataset, dims, where, time_units)
-        levels = levels_of(dataset, dims, where, level_units)
-        times, time_dims = (None, ()) if stamps is None else (stamps[0], stamps[1])
+            refusals.append(DataError(f"shape {variable.shape} is empty", where=where, fix="leave the file out"))
+        times, time_dims = _try(refusals, (NEVER, ()), stamps_of, dataset, dims, where, time_units) or (None, ())
+        levels = _try(refusals, Levels(None, (), "unknown"), levels_of, dataset, dims, where, level_units)
         if {*STEPS} & {*time_dims} - {*select}:
             notes[f"{where}: its states are steps of forecasts, each stamped with the time that it is for"] = None
-        time_dims = tuple(sorted(time_dims, key=dims.index))
-        if stamps is not None and time_dims != stamps[1]:
-            assert times is not None
-            times = times.T
+        in_order = tuple(sorted(time_dims, key=dims.index))
+        if times is not None and in_order != time_dims:
+            times, time_dims = times.T, in_order
         known = {*time_dims, *grid, *([levels.dim] if levels is not None and levels.dim else [])}
-        fixed = {dim: _chosen(dataset, dim, variable.sizes[dim], select, where, notes) for dim in dims
-                 if dim not in known and (dim != EXPVER or dim in select)}  # fmt: skip
+        fixed = {dim: _try(refusals, 0, _chosen, dataset, dim, variable.sizes[dim], select, where, notes)
+                 for dim in dims if dim not in known and (dim != EXPVER or dim in select)}  # fmt: skip
         coordinates = [grids.setdefault(values.tobytes(), values) for values in
-                       (degrees(dataset, dim, where) for dim in grid)]  # fmt: skip
+                       (_try(refusals, np.zeros(0), degrees, dataset, dim, where) for dim in grid)]  # fmt: skip
         if times is not None and select.keys() & set(time_dims):
-            times, time_dims, fixed = _chosen_times(dataset, times, time_dims, fixed, select, where, notes)
+            found = times, time_dims, fixed
+            times, time_dims, fixed = _try(refusals, found, _chosen_times, dataset, *found, select, where, notes)
         chunks, chunked = _layout(variable, dims, time_dims, source)
         taken.append(
             Holding(
@@ -181,7 +173,9 @@ def _holdings(
                 part=part,
                 variable=str(name),
                 name=short_name(
-                    str(name), *(str(variable.attrs.get(key, "")) for key in ("standard_name", "long_name"))
+                    str(name),
+                    *(str(variable.attrs.get(key, "")) for key in ("standard_name", "long_name")),
+                    has_levels=levels is not None,
                 ),
                 dims=dims,
                 shape=tuple(variable.shape),
@@ -197,32 +191,63 @@ def _holdings(
                 longitude=coordinates[1],
                 chunks=chunks,
                 chunked=chunked,
-                packing=_packing(variable, source),
+                packing=packing_of(variable, source.kind),
                 fixed=fixed,
                 step_type=str(variable.attrs.get("GRIB_stepType", "")),
+                refusal=refusals[0] if refusals else None,
             )
         )
     return taken
 
 
+def _try(refusals: list[DataError], otherwise: Any, look: Callable[..., Any], *where: Any) -> Any:
+    """What is found, or `otherwise` and a refusal more."""
+    try:
+        return look(*where)
+    except DataError as error:
+        refusals.append(error)
+        return otherwise
+
+
+def _instead(source: SourceFile) -> str:
+    """What to do with a file without fields: often they are in a group."""
+    groups = groups_of(source)
+    if not groups:
+        return "leave the file out, or put it on such a grid first (cdo remapbil)"
+    inner = (
+        f"name {source.path}/{groups[0]}" if source.kind == "zarr" else "give each its own file (ncks -G : -g GROUP)"
+    )
+    return f"it has groups ({', '.join(groups)}), which are not looked into: {inner}"
+
+
 def _chosen(
-    dataset: xarray.Dataset, dim: str, size: int, select: Mapping[str, float], where: str, notes: dict[str, None]
+    dataset: xarray.Dataset, dim: str, size: int, select: Mapping[str, str], where: str, notes: dict[str, None]
 ) -> int:
     """Index on a dimension that is neither time, level nor grid."""
     values = np.asarray(dataset.variables[dim].values) if dim in dataset.variables else np.arange(size)
     if np.issubdtype(values.dtype, np.timedelta64):
         values = values / np.timedelta64(1, "h")
     if dim in select:
-        hits = np.flatnonzero(np.isclose(values.astype(np.float64), select[dim]))
+        is_text = values.dtype.kind in "OSU"
+        hits = np.flatnonzero(
+            values.astype(str) == select[dim] if is_text else np.isclose(values, _number(select[dim]))
+        )
         if hits.size:
-            notes[f"{dim} = {select[dim]:g} was selected"] = None
+            notes[f"{dim} = {select[dim]} was selected"] = None
             return int(hits[0])
-    elif size == 1:
+    elif size <= 1:
         return 0
     shown = ", ".join(map(str, values[:20].tolist())) + (", ..." if size > 20 else "")
-    what = f"{dim} = {select[dim]:g} is not there" if dim in select else f"the dimension '{dim}' has {size} entries"
+    what = f"{dim} = {select[dim]} is not there" if dim in select else f"the dimension '{dim}' has {size} entries"
     raise DataError(what, where=where, rule=f"one of them is converted: {shown}",
                     fix=f"choose: --select {dim}={values[0]}")  # fmt: skip
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return np.nan  # is none of the numbers that are there
 
 
 def _chosen_times(
@@ -230,7 +255,7 @@ def _chosen_times(
     times: np.ndarray,
     time_dims: tuple[str, ...],
     fixed: dict[str, int],
-    select: Mapping[str, float],
+    select: Mapping[str, str],
     where: str,
     notes: dict[str, None],
 ) -> tuple[np.ndarray, tuple[str, ...], dict[str, int]]:
@@ -256,21 +281,3 @@ def _layout(
     whole = tuple(1 if dim in time_dims or (grib and size < 1000 and dim not in dims[-2:]) else size
                   for dim, size in zip(dims, variable.shape, strict=True))  # fmt: skip
     return whole, False
-
-
-def _packing(variable: xarray.Variable, source: SourceFile) -> Packing:
-    attributes = variable.attrs
-    missing: list[float] = []
-    for name in ("_FillValue", "missing_value"):
-        if name in attributes:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                missing += [float(value) for value in np.atleast_1d(np.asarray(attributes[name])).tolist()]
-    if source.kind.startswith("netcdf") and not missing and np.issubdtype(variable.dtype, np.floating):
-        missing.append(UNWRITTEN)
-    return Packing(
-        missing=tuple(sorted({value for value in missing if value == value})),  # a NaN is missing anyway
-        scale=float(attributes.get("scale_factor", 1.0)),
-        offset=float(attributes.get("add_offset", 0.0)),
-        unsigned=str(attributes.get("_Unsigned", "")).lower() == "true",
-    )

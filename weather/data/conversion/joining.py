@@ -59,8 +59,8 @@ def locate(group: Group, differs: Differs) -> tuple[Places, list[str]]:
     times, number, position = times[order], number[order], position[order]
     kept = np.concatenate([[True], times[1:] != times[:-1]])
     doubles = np.flatnonzero(~kept)
-    for double in doubles.tolist():
-        first = int(np.flatnonzero(kept[:double])[-1])
+    firsts = np.maximum.accumulate(np.where(kept, np.arange(len(kept)), 0))[doubles]
+    for double, first in zip(doubles.tolist(), firsts.tolist(), strict=True):
         what = differs(group, number[first], position[first], number[double], position[double])
         if what:
             one, other = group.holdings[number[first]], group.holdings[number[double]]

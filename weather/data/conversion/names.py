@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 #: Short name of a channel: other names of the same quantity, lower case. Sources: the ECMWF parameter database
@@ -13,7 +14,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "u": ("u_component_of_wind", "ua", "eastward_wind"),
     "v": ("v_component_of_wind", "va", "northward_wind"),
     "w": ("vertical_velocity", "omega", "wap"),
-    "q": ("specific_humidity", "hus"),
+    "q": ("specific_humidity", "hus", "qv"),
     "r": ("relative_humidity", "hur"),
     "vo": ("vorticity",),
     "d": ("divergence",),
@@ -24,11 +25,11 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "cc": ("fraction_of_cloud_cover",),
     "t2m": ("2m_temperature", "2t", "tas"),
     "d2m": ("2m_dewpoint_temperature", "2d"),
-    "u10": ("10m_u_component_of_wind", "10u", "uas"),
-    "v10": ("10m_v_component_of_wind", "10v", "vas"),
+    "u10": ("10m_u_component_of_wind", "10u", "uas", "u10m"),
+    "v10": ("10m_v_component_of_wind", "10v", "vas", "v10m"),
     "u100m": ("100m_u_component_of_wind", "100u"),
     "v100m": ("100m_v_component_of_wind", "100v"),
-    "msl": ("mean_sea_level_pressure", "mslp", "prmsl", "psl"),
+    "msl": ("mean_sea_level_pressure", "mslp", "prmsl", "psl", "slp"),
     "sp": ("surface_pressure", "ps"),
     "skt": ("skin_temperature",),
     "sst": ("sea_surface_temperature", "tos"),
@@ -76,6 +77,9 @@ STANDARD_NAMES: Mapping[str, str] = {
     "surface_altitude": "orography",
 }
 
+#: Of these the quantities that are given at many heights.
+ALOFT = frozenset({"z", "gh", "t", "u", "v", "w", "q", "r", "vo", "d"})
+
 #: Units of ERA5 (ECMWF parameter database), after `plain_units`; others are kept and said.
 ERA5_UNITS: Mapping[str, str] = {
     "z": "m2 s-2",
@@ -94,6 +98,9 @@ ERA5_UNITS: Mapping[str, str] = {
     "tp": "m",
 }
 
+#: Other spellings of units.
+SPELLINGS: Mapping[str, str] = {"kelvin": "K", "degk": "K", "deg_k": "K", "pascals": "Pa", "pascal": "Pa"}
+
 #: Quantities that ERA5 gives as sums since the beginning of a forecast or over the hours before.
 ACCUMULATED = frozenset({"tp", "tp06", "tp12", "tp24", "cp", "lsp", "ssrd", "strd", "ttr", "tisr"})
 
@@ -103,15 +110,18 @@ HEIGHTS: Mapping[str, str] = {"u100": "u100m", "v100": "v100m"}
 _BY_ALIAS = {alias: short for short, aliases in ALIASES.items() for alias in (short, *aliases)}
 
 
-def short_name(variable: str, standard_name: str = "", long_name: str = "") -> str:
+def short_name(variable: str, standard_name: str = "", long_name: str = "", *, has_levels: bool = False) -> str:
     """Short name of a source's variable: by its name, else by its CF standard name, else its own name as it is.
 
-    ERA5 calls the wind at 100 m ``u100``, as archives call that at 100 hPa: there the long name decides.
+    ERA5 calls the wind at 100 m ``u100``, as archives call that at 100 hPa: there the long name decides. Without levels
+    the standard name of a quantity aloft does not say at which height it is: ``air_temperature`` may be at 2 m.
     """
     if variable in HEIGHTS and long_name.startswith("100 metre"):
         return HEIGHTS[variable]
     known = _BY_ALIAS.get(variable) or _BY_ALIAS.get(variable.lower())
-    return known or STANDARD_NAMES.get(standard_name, variable)
+    if known is None and (has_levels or STANDARD_NAMES.get(standard_name) not in ALOFT):
+        known = STANDARD_NAMES.get(standard_name)
+    return known or variable
 
 
 def asked_name(name: str) -> str:
@@ -126,5 +136,10 @@ def channel_name(name: str, level: float) -> str:
 
 
 def plain_units(units: str) -> str:
-    """Units in one spelling: ``m s**-1``, ``m s^-1`` and ``m s-1`` are the same."""
-    return units.replace("**", "").replace("^", "").strip()
+    """Units in one spelling: ``m s**-1``, ``m s^-1``, ``m/s`` and ``m s-1`` are the same, and ``Kelvin`` is ``K``."""
+    plain = re.sub(
+        r"/([A-Za-z]+)(\d*)",
+        lambda divisor: f" {divisor[1]}-{divisor[2] or 1}",
+        units.replace("**", "").replace("^", ""),
+    )
+    return SPELLINGS.get(plain.strip().lower(), plain.strip())

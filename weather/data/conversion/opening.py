@@ -23,6 +23,7 @@ NEEDS = {
     "zarr": ("zarr", "zarr"),
     "grib": ("cfgrib", "'cfgrib' eccodes"),
 }
+CHUNK_CACHE = 0  # bytes: a chunk is read once, and a cache of each variable of each open file takes gigabytes
 CHUNKS_AT_ONCE = 4  # of a Zarr store, read and decompressed side by side: each of them is in memory
 
 
@@ -69,6 +70,20 @@ def open_source(source: SourceFile, index_folder: Path | None = None) -> list[xa
         ) from error
 
 
+def groups_of(source: SourceFile) -> list[str]:
+    """Names of the groups in a NetCDF 4 file or a Zarr store, which `open_source` does not look into."""
+    if source.kind == "zarr":
+        import zarr
+
+        return sorted(zarr.open_group(source.path, mode="r").group_keys())
+    if source.kind == "netcdf4":
+        import netCDF4
+
+        with netCDF4.Dataset(source.path) as file:
+            return sorted(file.groups)
+    return []
+
+
 def _open(source: SourceFile, index_folder: Path | None) -> list[xarray.Dataset]:
     import xarray
 
@@ -87,5 +102,8 @@ def _open(source: SourceFile, index_folder: Path | None) -> list[xarray.Dataset]
         return [xarray.open_dataset(source.path, engine="zarr", chunks=None, **RAW)]
     if source.kind == "netcdf3":
         check_netcdf3(Path(source.path))
+    import netCDF4
+
+    netCDF4.set_chunk_cache(CHUNK_CACHE)
     # Reads uncompressed fields three times as fast as h5netcdf, and releases the interpreter lock meanwhile.
     return [xarray.open_dataset(source.path, engine="netcdf4", **RAW)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 
 from weather.data.conversion.request import (
@@ -179,8 +180,8 @@ def request_of(options: argparse.Namespace) -> Request:
     """
     if options.workers < 1:
         raise ConfigError(f"{options.workers}", where="--workers", rule="at least 1")
-    if options.step_hours < 0:
-        raise ConfigError(f"{options.step_hours}", where="--step_hours", rule="above 0")
+    if not (options.step_hours == 0 or 1 / 60 <= options.step_hours < math.inf):
+        raise ConfigError(f"{options.step_hours:g}", where="--step_hours", rule="hours, at least a minute")
     return Request(
         sources=tuple(options.sources),
         variables=parse_variables(options.variables),

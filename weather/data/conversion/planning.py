@@ -151,7 +151,7 @@ def _difference(
     if not differ.any():
         return ""
     place = tuple(np.argwhere(differ)[0])
-    return f"{one[place]:g} and {other[place]:g}"
+    return f"{one[place]:.9g} and {other[place]:.9g}"  # digits that tell two float32 apart
 
 
 def _arrangement_notes(holdings: Sequence[Holding], arrangements: dict[tuple[int, int], Arrangement]) -> list[str]:

@@ -18,6 +18,7 @@ from weather.data.grid import column_area_weights, has_both_poles, row_area_weig
 from weather.data.year_file import default_latitude, default_longitude
 from weather.errors import ConfigError
 
+MOST_POINTS = 2**16  # of an axis: finer than any global field
 LEAST_WEIGHT = 0.5  # of a new cell that must be there
 
 
@@ -57,8 +58,8 @@ def target_grid(resolution: str, source: Arrangement) -> Grid:
             rows += has_both_poles(source.latitude)
     except (ValueError, ZeroDivisionError, OverflowError):
         raise ConfigError(f"{resolution!r}", where="--resolution", rule=rule)
-    if rows < 2 or columns < 2:
-        raise ConfigError(f"{rows} x {columns} points", where="--resolution", rule="at least two of each")
+    if not (2 <= rows <= MOST_POINTS and 2 <= columns <= MOST_POINTS):
+        raise ConfigError(f"{rows} x {columns} points", where="--resolution", rule=f"2 to {MOST_POINTS} of each")
     spans_globe = np.abs(source.latitude[[0, -1]]).min() + 1.5 * abs(source.latitude[0] - source.latitude[1]) >= 90.0
     if not source.is_global or not spans_globe:
         raise ConfigError("the sources cover a region", where="--resolution",

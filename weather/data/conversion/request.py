@@ -59,7 +59,7 @@ class Request:
     drop_missing: bool
     chunked: bool
     step_hours: float
-    select: Mapping[str, float]
+    select: Mapping[str, str]
     time_units: str
     level_units: str
 
@@ -189,8 +189,8 @@ def parse_fill(text: str) -> str:
     return text
 
 
-def parse_select(words: Sequence[str]) -> dict[str, float]:
-    """``number=0`` and the like.
+def parse_select(words: Sequence[str]) -> dict[str, str]:
+    """``number=0``, ``member=r1i1p1f1`` and the like.
 
     Raises:
         ConfigError: not of that form.
@@ -198,10 +198,9 @@ def parse_select(words: Sequence[str]) -> dict[str, float]:
     chosen = {}
     for word in _split(words):
         dim, _, value = word.partition("=")
-        try:
-            chosen[dim] = float(value)
-        except ValueError:
+        if not dim or not value:
             raise ConfigError(f"{word!r}", where="--select", rule="DIMENSION=VALUE, such as number=0")
+        chosen[dim] = value
     return chosen
 
 

@@ -42,11 +42,11 @@ def find_sources(words: Sequence[str]) -> list[SourceFile]:
     Raises:
         DataError: nothing is there, or a file is empty or of no known format.
     """
-    paths: dict[str, None] = {}
+    paths: dict[Path, str] = {}
     for word in words:
         for path in _resolve(word):
-            paths[str(path.absolute())] = None
-    return [identify(Path(path)) for path in sorted(paths, key=_natural)]
+            paths.setdefault(path.resolve(), str(path.absolute()))  # a link and what it leads to are one
+    return [identify(Path(path)) for path in sorted(paths.values(), key=_natural)]
 
 
 def _natural(path: str) -> list[tuple[int, int | str]]:
@@ -62,14 +62,15 @@ def _resolve(word: str) -> list[Path]:
     files: list[Path] = []
     for item in found:
         if item.is_dir() and not _is_zarr(item):
-            inside = [entry for entry in item.iterdir() if entry.suffix.lower() in SUFFIXES or _is_zarr(entry)]
-            if not inside:
-                raise DataError("no file of a known format in this folder", where=item,
-                                rule=f"{FORMATS}, by their suffixes {' '.join(SUFFIXES)}",
-                                fix="name the files themselves, or their folder")  # fmt: skip
-            files += inside
+            # Hidden files are left out, as by a glob: macOS puts one beside each file on a foreign disk.
+            files += [entry for entry in item.iterdir() if not entry.name.startswith(".")
+                      and (entry.suffix.lower() in SUFFIXES or _is_zarr(entry))]  # fmt: skip
         else:
             files.append(item)
+    if not files:
+        raise DataError("no file of a known format in this folder", where=word,
+                        rule=f"{FORMATS}, by their suffixes {' '.join(SUFFIXES)}",
+                        fix="name the files themselves, or their folder")  # fmt: skip
     return files
 
 

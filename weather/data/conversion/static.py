@@ -47,6 +47,8 @@ def choose_static(holdings: Sequence[Holding], asked: Sequence[Asked]) -> Static
             )
         # Without time before with, for an archive of states may repeat its mask in each.
         best = min(found, key=lambda holding: holding.times is not None)
+        if best.refusal is not None:
+            raise best.refusal
         if best.levels is not None and best.levels.dim is not None:
             raise ConfigError(f"'{each.name}' has levels", where="--static", rule="a static field is one field")
         names.append(each.rename or best.name)

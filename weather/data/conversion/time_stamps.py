@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from weather.data.conversion.decoding import coordinate_values
 from weather.errors import DataError
 
 if TYPE_CHECKING:
     import xarray
 
+ABSOLUTE = re.compile(r"day as %Y%m%d(\.%f)?$")  # the date as a number with the share of the day, as CDO writes it
+#: Units with a time zone: an offset after a space or a clock time, or letters.
+ZONE = re.compile(
+    r"(?P<clock>.*\d)\s*"
+    r"(((?<=\s)|(?<=:\d\d))(?P<sign>[+-])(?P<hours>\d{1,2})(:?(?P<minutes>\d\d))?|(?P<name>[A-Za-z]+))"
+)
+UNIVERSAL = ("z", "utc", "gmt", "ut")
 #: Calendars without days that the real one lacks; a day that they lack is a gap.
 REAL_DAYS = ("standard", "gregorian", "proleptic_gregorian", "noleap", "365_day")
 SECOND = np.timedelta64(1, "s")
-STEPS = ("step", "prediction_timedelta")  # lead times of forecasts, as cfgrib and WeatherBench 2 call them
+#: Lead times of forecasts, as cfgrib, WeatherBench 2 and the Climate Data Store call them.
+STEPS = ("step", "prediction_timedelta", "forecast_period")
 NAMES = ("valid_time", "time", "timestep", "time_index", "t", "date")
 
 
@@ -37,7 +47,7 @@ def stamps_of(
     if found is None:
         return _without_units(dataset, dims, where, assumed_units)
     name, variable = found
-    times = decode_times(np.asarray(variable.values), variable.attrs, f"{where}, '{name}'")
+    times = decode_times(coordinate_values(variable), variable.attrs, f"{where}, '{name}'")
     own = tuple(map(str, variable.dims))
     step = _forecast_step(dataset, dims, variable)
     if step is not None:
@@ -60,9 +70,9 @@ def _valid_time(dataset: xarray.Dataset, dims: tuple[str, ...]) -> tuple[str, xa
 
 
 def _is_time(variable: xarray.Variable) -> bool:
-    if np.issubdtype(variable.dtype, np.datetime64):
-        return True
-    return " since " in str(variable.attrs.get("units", "")) and np.issubdtype(variable.dtype, np.number)
+    units = str(variable.attrs.get("units", ""))
+    counts = " since " in units or ABSOLUTE.match(units) is not None
+    return variable.dtype.kind == "M" or (counts and variable.dtype.kind in "iuf")
 
 
 def _forecast_step(dataset: xarray.Dataset, dims: tuple[str, ...], time: xarray.Variable) -> xarray.Variable | None:
@@ -92,6 +102,9 @@ def _without_units(
     if name is None:
         return None
     variable = dataset.variables[name]
+    place = f"{where}, '{name}'"
+    if variable.dtype.kind in "OSU":
+        return _written_out(np.asarray(variable.values).astype(str), place), (name,)
     if assumed_units is None:
         hint = next((str(value) for key, value in dataset.attrs.items() if " since " in str(value)), None)
         raise DataError(
@@ -100,7 +113,22 @@ def _without_units(
             rule="units read like 'hours since 2000-01-01'",
             fix=f"give them: --time_units '{hint or 'hours since 2000-01-01'}'",
         )
-    return decode_times(np.asarray(variable.values), {"units": assumed_units}, f"{where}, '{name}'"), (name,)
+    return decode_times(coordinate_values(variable), {"units": assumed_units}, place), (name,)
+
+
+def _written_out(texts: np.ndarray, where: str) -> np.ndarray:
+    """ISO 8601 as datetime64[s]; numpy would take a time zone without heeding it."""
+    wrong = [text for text in texts.reshape(-1).tolist() if not re.fullmatch(r"[\d-]+([T ][\d:.]+)?Z?", text)]
+    try:
+        return np.char.rstrip(texts, "Z").astype("datetime64[s]") if not wrong else _no_date(wrong[0], where)
+    except ValueError:
+        return _no_date(texts.reshape(-1)[0], where)
+
+
+def _no_date(text: str, where: str) -> NoReturn:
+    raise DataError(f"the time is text such as {text!r}", where=where,
+                    rule="text is a date in universal time, as 2001-01-31T18:00:00",
+                    fix="write it as numbers with units such as 'hours since 2000-01-01'")  # fmt: skip
 
 
 def decode_times(values: np.ndarray, attributes: dict[str, Any], where: str) -> np.ndarray:
@@ -120,22 +148,51 @@ def decode_times(values: np.ndarray, attributes: dict[str, Any], where: str) -> 
                 rule=f"an archive has the dates of the real calendar; {', '.join(REAL_DAYS)} fit into it",
                 fix="interpolate the data to a real calendar first, for example by cdo or xarray's convert_calendar",
             )
-        times = _decode(values, _plain_units(str(attributes["units"])), calendar, where)
+        if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
+            raise DataError("the time has missing entries", where=where, fix="repair the time coordinate")
+        units = str(attributes["units"]).split("(")[0].strip()
+        if ABSOLUTE.match(units):
+            values, units = _days(values), "days since 1970-01-01"
+        times = _decode(*_in_microseconds(values, _with_zone(units, where)), calendar, where)
     if np.isnat(times).any():
         raise DataError(f"entry {int(np.argmax(np.isnat(times.reshape(-1))))} of the time is missing", where=where,
                         fix="repair the time coordinate")  # fmt: skip
     return times
 
 
-def _plain_units(units: str) -> str:
-    return units.split("(")[0].strip()
+def _days(values: np.ndarray) -> np.ndarray:
+    """Days since 1970 of dates written as the number 20010131.75."""
+    whole = np.floor(values).astype(np.int64)
+    texts = [f"{day // 10000:04d}-{day // 100 % 100:02d}-{day % 100:02d}" for day in whole.reshape(-1).tolist()]
+    return np.array(texts, "datetime64[D]").astype(np.int64).reshape(values.shape) + (values - whole)
+
+
+def _with_zone(units: str, where: str) -> str:
+    """Units with the time zone in the form that cftime heeds; it reads over any other.
+
+    Raises:
+        DataError: the zone has a name that is not that of universal time.
+    """
+    zone = ZONE.fullmatch(units)
+    if zone is None or (zone["name"] or "").lower() in UNIVERSAL:
+        return units
+    if zone["name"]:
+        raise DataError(f"units {units!r} are of the time zone {zone['name']}", where=where,
+                        rule="universal time, or an offset such as -06:00")  # fmt: skip
+    clock = zone["clock"] if ":" in zone["clock"] else f"{zone['clock']} 00:00"
+    return f"{clock} {zone['sign']}{int(zone['hours']):02d}:{zone['minutes'] or '00'}"
+
+
+def _in_microseconds(values: np.ndarray, units: str) -> tuple[np.ndarray, str]:
+    """Nanoseconds, which xarray writes of times with noise in their last digits, as what cftime knows."""
+    unit, _, origin = units.partition(" ")
+    nanoseconds = unit.lower() in ("ns", "nanosecond", "nanoseconds")
+    return (values // 1000, f"microseconds {origin}") if nanoseconds else (values, units)
 
 
 def _decode(values: np.ndarray, units: str, calendar: str, where: str) -> np.ndarray:
     import cftime
 
-    if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
-        raise DataError("the time has missing entries", where=where, fix="repair the time coordinate")
     try:
         dates = np.atleast_1d(cftime.num2date(values, units, calendar, only_use_cftime_datetimes=True))
         # Years of less than four digits are no ISO dates in cftime.
