@@ -23,7 +23,10 @@ NEEDS = {
     "zarr": ("zarr", "zarr"),
     "grib": ("cfgrib", "'cfgrib' eccodes"),
 }
-CHUNKS_AT_ONCE = 4  # of a Zarr store, read and decompressed side by side: each of them is in memory
+# Of a Zarr store, read and decompressed side by side: each of them is in memory. A server needs more of them, for it
+# answers each late.
+CHUNKS_AT_ONCE = 4
+CHUNKS_AT_ONCE_BY_URL = 32
 
 
 def import_reader(kind: str) -> None:
@@ -59,7 +62,7 @@ def open_source(source: SourceFile, index_folder: Path | None = None) -> list[xa
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of metadata that is not consolidated, and of names in units
             return _open(source, index_folder)
-    except DataError:
+    except (ConfigError, DataError):
         raise
     except Exception as error:  # each library has its own idea of what a damaged file raises
         raise DataError(
@@ -81,11 +84,31 @@ def _open(source: SourceFile, index_folder: Path | None) -> list[xarray.Dataset]
         return list(cfgrib.open_datasets(source.path, backend_kwargs={"indexpath": index, "errors": "raise"},
                                          cache=False))  # fmt: skip
     if source.kind == "zarr":
-        import zarr
-
-        zarr.config.set({"async.concurrency": CHUNKS_AT_ONCE})
-        return [xarray.open_dataset(source.path, engine="zarr", chunks=None, **RAW)]
+        return [_open_by_url(source) if source.remote else xarray.open_dataset(source.path, engine="zarr", chunks=None,
+                                                                               **RAW)]  # fmt: skip
     if source.kind == "netcdf3":
         check_netcdf3(Path(source.path))
     # Reads uncompressed fields three times as fast as h5netcdf, and releases the interpreter lock meanwhile.
     return [xarray.open_dataset(source.path, engine="netcdf4", **RAW)]
+
+
+def _open_by_url(source: SourceFile) -> xarray.Dataset:
+    import xarray
+
+    from weather.data.conversion.remote_store import RemoteStore
+
+    store = RemoteStore(source.path, credentials=source.credentials)
+    try:
+        dataset = xarray.open_dataset(store, engine="zarr", chunks=None, **RAW)
+    except BaseException:
+        store.shut()
+        raise
+    dataset.set_close(store.shut)
+    return dataset
+
+
+def chunks_at_once(source: SourceFile) -> int:
+    """Chunks of a file that are in memory at once while it is read."""
+    if source.kind != "zarr":
+        return 1
+    return CHUNKS_AT_ONCE_BY_URL if source.remote else CHUNKS_AT_ONCE
