@@ -6,7 +6,7 @@ import importlib
 import logging
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from weather.data.conversion.completeness import check_grib, check_netcdf3
 from weather.data.conversion.sources import SourceFile
@@ -99,7 +99,7 @@ def _open_by_url(source: SourceFile) -> xarray.Dataset:
 
     store = RemoteStore(source.path, credentials=source.credentials)
     try:
-        dataset = xarray.open_dataset(store, engine="zarr", chunks=None, **RAW)
+        dataset = xarray.open_dataset(cast("Any", store), engine="zarr", chunks=None, **RAW)
     except BaseException:
         store.shut()
         raise

@@ -50,9 +50,13 @@ def filesystem(url: str, *, credentials: bool, asynchronous: bool) -> Any:
         else:
             # trust_env: proxies, and ~/.netrc.
             own = {"client_kwargs": {"trust_env": True, "timeout": quiet}}
-    made = fsspec.filesystem(
-        scheme, asynchronous=asynchronous, skip_instance_cache=True, use_listings_cache=False, **own
-    )
+    own |= {"asynchronous": asynchronous, "skip_instance_cache": True, "use_listings_cache": False}
+    if scheme == "gs":
+        from gcsfs.core import GCSFileSystem
+
+        # Not fsspec's own choice, which asks by gRPC, for up to a minute, of what kind each bucket is.
+        return GCSFileSystem(**own)
+    made = fsspec.filesystem(scheme, **own)
     if scheme == "s3":
         made.retries = 1
     return made
@@ -86,7 +90,7 @@ def identify_url(url: str) -> tuple[str, bool]:
         if not documents:
             raise DataError("no Zarr store is there", where=url,
                             rule=f"one of {', '.join(ROOT_MARKS)} lies at its root",
-                            fix="check the URL: it names the store itself, as in gs://bucket/folder/name.zarr")  # fmt: skip
+                            fix="check the URL: it names the store itself, as in gs://bucket/era5.zarr")  # fmt: skip
         return hashlib.sha256(json.dumps(documents, sort_keys=True).encode()).hexdigest(), credentials
     raise AssertionError("with credentials the loop returns or raises")
 
