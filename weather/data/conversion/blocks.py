@@ -11,7 +11,7 @@ from weather.data.conversion.channels import Channels, Group
 from weather.data.conversion.holdings import EXPVER, Holding
 from weather.data.conversion.horizontal import Arrangement
 from weather.data.conversion.joining import Places
-from weather.data.conversion.opening import CHUNKS_AT_ONCE
+from weather.data.conversion.opening import chunks_at_once
 from weather.data.conversion.reading import chunk_bytes, raw_state_bytes
 from weather.data.conversion.regridding import Grid
 from weather.data.conversion.splitting import YearPart
@@ -208,7 +208,7 @@ def _costs(planned: GroupPlan, number: int, state: int) -> tuple[int, int, int]:
     channels = len(planned.group.channels)
     points = holding.size(holding.latitude_dim) * holding.size(holding.longitude_dim)
     tile = 6 * max(TILE, state // channels, 4 * points)  # some float64 copies
-    at_once = CHUNKS_AT_ONCE if holding.source.kind == "zarr" else 1
+    at_once = chunks_at_once(holding.source)
     side_by_side = int(np.prod([-(-size // chunk) for dim, size, chunk in
                                 zip(holding.dims, holding.shape, holding.chunks, strict=True)
                                 if dim not in holding.time_dims]))  # fmt: skip

@@ -22,6 +22,7 @@ from weather.data.conversion.request import Request
 from weather.data.conversion.sources import find_sources
 from weather.data.conversion.static import write_static
 from weather.data.conversion.summary import describe, provenance
+from weather.data.conversion.urls import is_url
 from weather.data.conversion.workers import write_parts
 from weather.data.conversion.writing import Stop
 from weather.data.moments import Moments
@@ -74,6 +75,8 @@ def convert(
     Raises:
         ConfigError, DataError: what is asked for cannot be done.
     """
+    if is_url(str(archive)):
+        raise DataError("OUT is a URL", where=archive, rule="an archive is a folder", fix="name a folder")
     archive = Path(archive).absolute()
     block_bytes = block_budget(memory, workers)
     sources = find_sources(request.sources)

@@ -30,7 +30,7 @@ def check_place(archive: Path, sources: Sequence[SourceFile]) -> None:
     if archive.exists() and not archive.is_dir():
         raise DataError("OUT is a file", where=archive, rule="an archive is a folder", fix="name another folder")
     place = archive.resolve()
-    stores = {Path(source.path).resolve() for source in sources if source.kind == "zarr"}
+    stores = {Path(source.path).resolve() for source in sources if source.kind == "zarr" and not source.remote}
     if stores & {place, *place.parents}:
         raise DataError("OUT lies in a Zarr store that is a source", where=archive, rule="sources stay as they are",
                         fix="name a folder beside it")  # fmt: skip

@@ -6,7 +6,7 @@ import importlib
 import logging
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from weather.data.conversion.completeness import check_grib, check_netcdf3
 from weather.data.conversion.sources import SourceFile
@@ -24,7 +24,10 @@ NEEDS = {
     "grib": ("cfgrib", "'cfgrib' eccodes"),
 }
 CHUNK_CACHE = 0  # bytes: a chunk is read once, and a cache of each variable of each open file takes gigabytes
-CHUNKS_AT_ONCE = 4  # of a Zarr store, read and decompressed side by side: each of them is in memory
+# Of a Zarr store, read and decompressed side by side: each of them is in memory. A server needs more of them, for it
+# answers each late.
+CHUNKS_AT_ONCE = 4
+CHUNKS_AT_ONCE_BY_URL = 32
 
 
 def import_reader(kind: str) -> None:
@@ -60,7 +63,7 @@ def open_source(source: SourceFile, index_folder: Path | None = None) -> list[xa
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of metadata that is not consolidated, and of names in units
             return _open(source, index_folder)
-    except DataError:
+    except (ConfigError, DataError):
         raise
     except Exception as error:  # each library has its own idea of what a damaged file raises
         raise DataError(
@@ -71,8 +74,11 @@ def open_source(source: SourceFile, index_folder: Path | None = None) -> list[xa
 
 
 def groups_of(source: SourceFile) -> list[str]:
-    """Names of the groups in a NetCDF 4 file or a Zarr store, which `open_source` does not look into."""
-    if source.kind == "zarr":
+    """Names of the groups in a NetCDF 4 file or a Zarr store, which `open_source` does not look into.
+
+    None of a store at a URL, as not each server lists what it has.
+    """
+    if source.kind == "zarr" and not source.remote:
         import zarr
 
         return sorted(zarr.open_group(source.path, mode="r").group_keys())
@@ -96,10 +102,8 @@ def _open(source: SourceFile, index_folder: Path | None) -> list[xarray.Dataset]
         return list(cfgrib.open_datasets(source.path, backend_kwargs={"indexpath": index, "errors": "raise"},
                                          cache=False))  # fmt: skip
     if source.kind == "zarr":
-        import zarr
-
-        zarr.config.set({"async.concurrency": CHUNKS_AT_ONCE})
-        return [xarray.open_dataset(source.path, engine="zarr", chunks=None, **RAW)]
+        return [_open_by_url(source) if source.remote else xarray.open_dataset(source.path, engine="zarr", chunks=None,
+                                                                               **RAW)]  # fmt: skip
     if source.kind == "netcdf3":
         check_netcdf3(Path(source.path))
     import netCDF4
@@ -107,3 +111,25 @@ def _open(source: SourceFile, index_folder: Path | None) -> list[xarray.Dataset]
     netCDF4.set_chunk_cache(CHUNK_CACHE)
     # Reads uncompressed fields three times as fast as h5netcdf, and releases the interpreter lock meanwhile.
     return [xarray.open_dataset(source.path, engine="netcdf4", **RAW)]
+
+
+def _open_by_url(source: SourceFile) -> xarray.Dataset:
+    import xarray
+
+    from weather.data.conversion.remote_store import RemoteStore
+
+    store = RemoteStore(source.path, credentials=source.credentials)
+    try:
+        dataset = xarray.open_dataset(cast("Any", store), engine="zarr", chunks=None, **RAW)
+    except BaseException:
+        store.shut()
+        raise
+    dataset.set_close(store.shut)
+    return dataset
+
+
+def chunks_at_once(source: SourceFile) -> int:
+    """Chunks of a file that are in memory at once while it is read."""
+    if source.kind != "zarr":
+        return 1
+    return CHUNKS_AT_ONCE_BY_URL if source.remote else CHUNKS_AT_ONCE

@@ -67,7 +67,7 @@ def make_plan(
     left = [holding for holding in found.holdings if static is None or holding not in static.holdings]
     channels = choose_channels(left or found.holdings, request.variables, request.levels)
     used = [holding for group in channels.groups for holding in group.holdings]
-    in_stores = dict.fromkeys((holding.source.path, holding.variable, holding.packing.missing)
+    in_stores = dict.fromkeys((holding.source, holding.variable, holding.packing.missing)
                               for holding in used if holding.source.kind == "zarr")  # fmt: skip
     absent = [note for note in (absent_chunks(*each) for each in in_stores) if note]
     arrangements = common_arrangements([*used, *(static.holdings if static is not None else ())])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from weather.data.conversion.holdings import EXPVER, Holding
-from weather.data.conversion.opening import open_source
+from weather.data.conversion.opening import chunks_at_once, open_source
 from weather.errors import DataError
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ class SourceReader:
             datasets = self._enter(holding)
             try:
                 variable = datasets[holding.part].variables[holding.variable]
+                if holding.source.kind == "zarr":
+                    _read_at_once(chunks_at_once(holding.source))
                 return _ordered(variable, holding, first, count, levels, expver)
             finally:
                 self._leave(path)
@@ -59,7 +61,9 @@ class SourceReader:
                 f"states {first} to {first + count - 1} cannot be read ({type(error).__name__}: "
                 f"{' '.join(str(error).split())[:300]})",
                 where=holding.where,
-                fix="the file may be damaged: fetch it again, or leave it out; the same command then goes on",
+                fix="it may be damaged where it lies: leave the variable or the year out"
+                if holding.source.remote
+                else "the file may be damaged: fetch it again, or leave it out; the same command then goes on",
             ) from error
 
     def close(self) -> None:
@@ -85,6 +89,13 @@ class SourceReader:
     def _leave(self, path: str) -> None:
         with self._lock:
             self._users[path] -= 1
+
+
+def _read_at_once(chunks: int) -> None:
+    """Zarr has one such number for all stores of a process."""
+    import zarr
+
+    zarr.config.set({"async.concurrency": chunks})
 
 
 def _ordered(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from weather.data.conversion.urls import checked, is_url
 from weather.errors import DataError
 
 ZARR_MARKS = ("zarr.json", ".zgroup", ".zmetadata", ".zattrs")
@@ -21,32 +22,54 @@ class SourceFile:
     """A file, or a Zarr store, as it was found.
 
     Attributes:
+        path: or URL.
         kind: netcdf3 | netcdf4 | grib | zarr.
         size: bytes; of a Zarr store those of its metadata.
         modified: nanoseconds since 1970; of a Zarr store of its metadata.
+        fingerprint: of a store at a URL, instead of size and time, a digest of its arrays' metadata.
+        credentials: a store at a URL is not given without.
     """
 
     path: str
     kind: str
-    size: int
-    modified: int
+    size: int = 0
+    modified: int = 0
+    fingerprint: str = ""
+    credentials: bool = False
+
+    @property
+    def remote(self) -> bool:
+        return is_url(self.path)
 
     def record(self) -> dict[str, str | int]:
         """What the provenance says of it."""
-        return asdict(self)
+        said = ("path", "kind", "fingerprint") if self.remote else ("path", "kind", "size", "modified")
+        return {name: value for name, value in asdict(self).items() if name in said}
 
 
 def find_sources(words: Sequence[str]) -> list[SourceFile]:
-    """The files that paths, globs and folders name, each once, by path.
+    """The files that paths, globs, folders and URLs name, each once, by path.
 
     Raises:
+        ConfigError: a URL is none that is read, or a package for it is missing.
         DataError: nothing is there, or a file is empty or of no known format.
     """
-    paths: dict[Path, str] = {}
+    paths: dict[Path | str, str] = {}
     for word in words:
+        if is_url(word):
+            paths.setdefault(url := checked(word), url)
+            continue
         for path in _resolve(word):
             paths.setdefault(path.resolve(), str(path.absolute()))  # a link and what it leads to are one
-    return [identify(Path(path)) for path in sorted(paths.values(), key=_natural)]
+    found = sorted(paths.values(), key=_natural)
+    return [_identify_store(path) if is_url(path) else identify(Path(path)) for path in found]
+
+
+def _identify_store(url: str) -> SourceFile:
+    from weather.data.conversion.remote import identify_url
+
+    fingerprint, credentials = identify_url(url)
+    return SourceFile(url, "zarr", fingerprint=fingerprint, credentials=credentials)
 
 
 def _natural(path: str) -> list[tuple[int, int | str]]:
