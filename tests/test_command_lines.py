@@ -61,7 +61,14 @@ def test_config_is_printed_as_it_would_be_used() -> None:
 def test_a_mistake_is_one_line() -> None:
     output = run("weather.train", "--config_name", "lokal", status=1)
     assert output.count("\n") == 1
-    assert "no config named 'lokal'" in output and "did you mean 'local'?" in output
+    assert "no config named 'lokal'" in output and output.endswith("did you mean 'local'?\n")
+
+
+def test_a_study_without_scipy_says_how_to_get_it() -> None:
+    door = "import runpy, sys; sys.modules['scipy'] = None; runpy.run_module('weather.scaling', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", door, "fit", "runs.csv"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and not done.stdout
+    assert "scipy" in done.stderr and "pip install -e '.[study]'" in done.stderr
 
 
 def test_no_archive_says_how_to_get_one(tmp_path: Path) -> None:

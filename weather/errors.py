@@ -38,7 +38,8 @@ class WeatherError(Exception):
     def __init__(self, what: str, *, where: object = "", rule: str = "", fix: str = "") -> None:
         place = f"{where}: " if str(where) else ""
         parts = [f"{place}{what}"] + [part for part in (rule, fix) if part]
-        super().__init__("; ".join(part.rstrip(".") for part in parts) + ".")
+        line = "; ".join(part.rstrip(".") for part in parts)
+        super().__init__(line if line.endswith("?") else line + ".")
 
 
 class ConfigError(WeatherError):

@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import functools
 
-from weather.errors import command_line
+from weather.errors import ConfigError, command_line
 from weather.study.commands import (
     calibrate,
     channels,
@@ -59,7 +59,14 @@ def parser() -> argparse.ArgumentParser:
 @command_line
 def main() -> int:
     options = parser().parse_args()
-    return int(options.command(options))
+    try:
+        return int(options.command(options))
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "scipy":
+            raise
+        raise ConfigError(
+            "laws are fitted by scipy, which is not installed", fix="pip install -e '.[study]'"
+        ) from error
 
 
 if __name__ == "__main__":

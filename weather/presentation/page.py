@@ -40,7 +40,7 @@ def render(package: str, template: str, heading: Heading, parts: list[Part], **v
         from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
     except ImportError as error:
         raise ConfigError(
-            "the page needs jinja2", rule="it is of the extras 'plot' and 'study'", fix="pip install 'weather[plot]'"
+            "the page needs jinja2", rule="it is of the extras 'plot' and 'study'", fix="pip install -e '.[plot]'"
         ) from error
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(package, "."), PackageLoader(BASE, ".")]),

@@ -55,7 +55,7 @@ def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
             import matplotlib
         except ImportError as error:
             raise ConfigError(
-                "the figures need matplotlib", rule="it is of the extra 'plot'", fix="pip install 'weather[plot]'"
+                "the figures need matplotlib", rule="it is of the extra 'plot'", fix="pip install -e '.[plot]'"
             ) from error
         with matplotlib.rc_context(SETTINGS):
             return draw(*arguments, **options)
