@@ -11,6 +11,7 @@ import numpy as np
 
 from weather.data.archive import Archive, open_archive
 from weather.data.extra_inputs import STATIC_INPUTS, static_digests
+from weather.data.grid import extent
 from weather.data.loader import Samples
 from weather.data.static_fields import FILE as STATIC_FILE
 from weather.data.statistics import Statistics
@@ -145,18 +146,20 @@ def as_trained(archive: Archive, checkpoint: Checkpoint) -> Archive:
     """The archive with the statistics that the model was trained with.
 
     Raises:
-        DataError: its channels, its time step or its static fields are not those that the model was trained on.
+        DataError: its channels, time step, grid or static fields are not those that the model was trained on.
     """
     step = next(iter(archive.splits.values())).step_hours
+    grid = extent(archive.latitude, archive.longitude)
     for what, trained, found in (
         ("channels", checkpoint.samples["channels"], list(archive.channels)),
         ("time step in hours", checkpoint.samples["time step in hours"], step),
+        *((name, checkpoint.samples.get(name, ends), ends) for name, ends in grid.items()),
     ):
         if trained != found:
             raise DataError(
                 f"{what}: {found}, but the model was trained on {trained}",
                 where=archive.data_dir,
-                rule="a model is verified on the variables and the time step that it knows",
+                rule="a model is verified on the variables, the time step and the grid that it knows",
             )
     static_fields = static_digests(archive.static_inputs)
     if checkpoint.samples.get(STATIC_INPUTS, {}) != static_fields:
