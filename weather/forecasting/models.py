@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from weather.runtime.collectives import on_first_rank, start_process_group
 from weather.runtime.device import Device, choose_device
 from weather.runtime.ranks import Ranks
 from weather.runtime.run_folder import read_config
+from weather.training.checkpoint_digest import digest_text
 from weather.training.evaluation import as_trained
 from weather.training.leads import chosen_lead
 from weather.training.preparation import resolve_model
@@ -39,10 +41,12 @@ class Model:
     def identity(self) -> dict[str, object]:
         """What tells its weights from others."""
         checkpoint = self.forecaster.checkpoint
+        files = {name: each.digest for name, each in checkpoint.files.items()}
         return {
             "run": self.name,
             "checkpoint": str(checkpoint.path.absolute()),
             "step": checkpoint.progress.step,
+            "weights": digest_text(json.dumps(sorted(files.items()))).digest,  # another training may have the same path
             "precision": self.forecaster.device.precision,
         }
 
