@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,11 +13,13 @@ import pytest
 
 from tests.archives import write_archive
 from tests.forecasting.conftest import Trained
+from weather.config.files import load_config
 from weather.data.archive import open_archive
-from weather.errors import ConfigError, DataError
+from weather.errors import CheckpointError, ConfigError, DataError
 from weather.forecasting.initial_times import find_states, parse_initial_times
 from weather.forecasting.output import Output
 from weather.forecasting.variables import read_channel, variables_of
+from weather.training.trainer import WeatherTrainer
 
 Command = Callable[..., bool]
 
@@ -28,9 +32,14 @@ def test_initial_times_are_single_or_in_a_row() -> None:
         "2020-01-02T06:00:00",
         "2020-01-03T00:00:00",
     ]
-    for wrong in ("tomorrow", "2020-01-01/2020-01-02", "2020-01-02/2020-01-01/6h", "NaT"):
-        with pytest.raises(ConfigError, match="is no initial time.*FROM/TO/EVERY"):
-            parse_initial_times(wrong)
+    wrong = ("tomorrow", "now", "NaT", "2020", "20200101", "2020-01-32", "2020-01-01T00+01:00")
+    for each in (*wrong, "2020-01-01/2020-01-02", "2020-01-02/2020-01-01/6h", "2020-01-01/2020-01-02/0.0001h"):
+        with pytest.raises(ConfigError, match="is no initial time; times in UTC.*FROM/TO/EVERY"):
+            parse_initial_times(each)
+    for same in ("2020-01-01T06Z", "2020-01-01 06:00", "2020-01-01T06:00:00+00:00"):
+        assert parse_initial_times(same) == parse_initial_times("2020-01-01T06")
+    with pytest.raises(ConfigError, match="too many times"):
+        parse_initial_times("0001-01-01/2900-01-01/1h")
 
 
 def test_initial_times_are_found_in_any_split(in_folder: Trained) -> None:
@@ -90,7 +99,12 @@ def test_channels_with_other_units_stay_apart() -> None:
     ("words", "message"),
     [
         (("--leads", "1d", "--every", "5h"), "a lead of 5h.*multiple"),
-        (("--leads", "6h", "--every", "1d"), "--every 1d is longer than --leads 6h"),
+        (("--leads", "6h", "--every", "1d"), "--leads 6h is shorter than --every 1d"),
+        (("--leads", "3h"), "--leads 3h is shorter than the model's own 6h"),
+        (("--leads", "40000d"), "--leads 40000d; at most 36500d"),
+        (("--leads", "1d", "--every", "6h,12h"), "--every 6h,12h names 2 leads"),
+        (("--leads", "1d", "--step", "6h,12h"), "--step 6h,12h names 2 leads"),
+        (("--leads", "1d", "--step", "x"), "--step x: 'x' is no lead"),
         (("--leads", "1d", "--members", "3"), "without a perturbation would be the same"),
         (("--leads", "1d", "--perturbation", "0.1"), "first member of each model is its control.*--members"),
         (("--leads", "1d", "--checkpoint", "last", "last"), "is named twice"),
@@ -98,6 +112,7 @@ def test_channels_with_other_units_stay_apart() -> None:
         (("--leads", "1d", "--animate", "z100"), "z100: no such channel.*z500"),
         (("--leads", "1d", "--animate", "z500", "--animation", "z500.png"), "an animation is a .gif or a .mp4"),
         (("--leads", "1d", "--perturbation", "-1"), "--perturbation -1.*at least 0"),
+        (("--leads", "1d", "--length_km", "inf"), "--length_km inf.*finite"),
         (("--leads", "1d", "--members", "2", "--perturbation", "1", "--perturbation_scale", "difference"),
          "no statistics of differences at a lead of 1 time steps.*weather.statistics"),
     ],
@@ -163,3 +178,41 @@ def test_an_unfinished_file_of_another_command_is_not_gone_on_with(
     with pytest.raises(ConfigError, match="begun by another command .another leads in hours"):
         command("--leads", "12h")
     assert command("--leads", "6h") and Path("forecast.nc").exists()
+
+
+def test_weights_of_another_model_with_the_same_shapes_are_refused(command: Command, in_folder: Trained) -> None:
+    """A state that is taken for a tendency would make forecasts that look like some."""
+    settings = ["experiment.name=other", "data.data_dir=archive", "checkpoint_dir=others", "runs_dir=other_runs"]
+    settings += ["predict=state", "max_steps=1"]
+    WeatherTrainer(load_config(in_folder.folder / "configs.yaml", "tiny", settings), device="cpu").train()
+    with pytest.raises(CheckpointError, match="model.predict was 'state' and is now 'tendency'"):
+        command("--leads", "6h", "--checkpoint", "others/other/checkpoint_step_1")
+
+
+def test_a_missing_package_is_named_before_anything_is_written(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package, out in (("h5netcdf", "forecast.nc"), ("zarr", "forecast.zarr")):
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(ConfigError, match=f"forecast needs {package}.*pip install"):
+            command("--leads", "6h", out=out)
+        assert not list(Path().glob("forecast*"))
+
+
+def test_a_file_of_weights_that_are_gone_is_not_taken_for_complete(command: Command, in_folder: Trained) -> None:
+    """Another training may have written others under the same name."""
+    target = Path("again/tiny/checkpoint_step_3")
+    shutil.copytree(in_folder.folder / "checkpoints/tiny/checkpoint_step_3", target)
+    words = ("--leads", "6h", "--checkpoint", str(target))
+    assert command(*words)
+    shutil.rmtree(target.parent)
+    settings = [
+        "experiment.name=tiny",
+        "data.data_dir=archive",
+        "checkpoint_dir=again",
+        "runs_dir=again_runs",
+        "seed=1",
+    ]
+    WeatherTrainer(load_config(in_folder.folder / "configs.yaml", "tiny", settings), device="cpu").train()
+    with pytest.raises(ConfigError, match="output of another command .another models"):
+        command(*words)

@@ -14,9 +14,16 @@ from weather.training.checkpoint_store import CheckpointStore
 
 
 def save(
-    store: CheckpointStore, step: int, loss: float | None, rollout: float | None = None, forecasts: int = 1
+    store: CheckpointStore,
+    step: int,
+    loss: float | None,
+    rollout: float | None = None,
+    forecasts: int = 1,
+    leads: float | None = None,
 ) -> Path:
-    progress = Progress(step=step, validation_loss=loss, rollout_loss=rollout, rollout_forecasts=forecasts)
+    progress = Progress(
+        step=step, validation_loss=loss, rollout_loss=rollout, rollout_forecasts=forecasts, leads_loss=leads
+    )
     return saved(store, f"checkpoint_step_{step}", tensors(step), progress)
 
 
@@ -68,3 +75,17 @@ def test_a_checkpoint_from_before_the_keys_is_judged_by_one_forecast(tmp_path: P
         del state["progress"]["rollout_loss"], state["progress"]["rollout_forecasts"]
         path.write_text(json.dumps(state))
     assert best_step(tmp_path) == 1
+
+
+def test_random_leads_are_judged_over_all_of_them_and_rollouts_before_that(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = CheckpointStore(tmp_path, 0)
+    for step, loss, leads in ((1, 0.1, 0.9), (2, 0.2, 0.5), (3, 0.3, 0.7), (4, 0.05, None)):
+        save(store, step, loss, leads=leads)  # the last blew up at some lead
+    assert best_step(tmp_path) == 2
+    save(store, 5, 0.4, 0.8, forecasts=2, leads=0.8)
+    assert best_step(tmp_path) == 5
+    print_table(tmp_path, list_checkpoints(tmp_path))
+    table = capsys.readouterr().out
+    assert table.index("over leads") < table.index("of rollouts")

@@ -11,15 +11,21 @@ import torch
 
 from tests.archives import WrittenArchive
 from weather.config.wrapper import ConfigWrapper
+from weather.data.reader import StateReader
 from weather.data.statistics import write_record
 from weather.data.statistics_collection import collect
 from weather.errors import ConfigError, DataError
 from weather.model.transformer import WeatherTransformer
+from weather.runtime.device import choose_device
+from weather.runtime.ranks import Ranks
+from weather.strategies import find_strategy
+from weather.training.assembly import assemble
 from weather.training.forecast_step import ForecastStep
-from weather.training.leads import chosen_lead, draw_leads
+from weather.training.leads import chosen_lead, draw_leads, validated_leads
 from weather.training.loss import weighted_mean_squared_error
 from weather.training.preparation import Prepared, prepare
 from weather.training.rollout import roll_out
+from weather.verification.metrics import area_weights
 
 MakeArchive = Callable[..., WrittenArchive]
 MODEL = {"embed_dim": 8, "num_layers": 1, "num_heads": 2, "patch_size": 2, "predict": "tendency"}
@@ -140,3 +146,43 @@ def test_a_trained_lead_may_be_chosen(prepared_with: Callable[..., Prepared]) ->
     assert [chosen_lead(config, 6.0, hours) for hours in (None, 6.0, 12.0)] == [1, 1, 2]
     with pytest.raises(ConfigError, match="--step 18h; the model was trained to forecast 6h, 12h at once"):
         chosen_lead(config, 6.0, 18.0)
+
+
+def test_each_lead_is_validated_on_its_share(prepared_with: Callable[..., Prepared]) -> None:
+    """9 validation states: 8 samples over one step, of which 7 have truth 2 steps ahead, 5 four, and none nine."""
+    run = prepared_with(random_leads=[1, 2, 4, 9])
+    leads = validated_leads(run.config, run.validation)
+    assert {lead: positions.size for lead, positions in leads.items()} == {2: 2, 4: 2}, "a third of 7 and of 5, rounded"
+    assert all((positions + lead < 9).all() for lead, positions in leads.items())
+    assert validated_leads(prepared_with().config, prepared_with().validation) == {}
+
+
+def test_the_loss_of_each_lead_is_that_of_its_samples(prepared_with: Callable[..., Prepared]) -> None:
+    """By hand, with a model that forecasts persistence; on two ranks it would be the same sums."""
+    run = prepared_with(random_leads=[1, 2], tendency_scale="difference")
+    strategy = find_strategy("single")(run.config, choose_device("cpu", "fp32", Ranks()), Ranks())
+    parts = assemble(run, strategy, None)  # a tendency begins at 0
+    scores = parts.validator.run()
+    truth = parts.normalizer.normalize(torch.from_numpy(written_states(run)))
+    assert list(scores["leads"]) == ["6", "12"]
+    for lead, found in zip((1, 2), scores["leads"].values(), strict=True):
+        positions = np.arange(8) if lead == 1 else validated_leads(run.config, run.validation)[2]
+        errors = truth[positions + lead] - truth[positions]
+        unit = torch.from_numpy(run.archive.statistics.differences[lead] / run.archive.statistics.stds)[:, None, None]
+        assert found["samples"] == positions.size
+        assert found["loss"] == pytest.approx(float(((errors / unit).square() * parts.weights).mean()), rel=1e-5)
+        area = torch.from_numpy(area_weights(run.archive.latitude))[:, None]
+        assert found["rmse"] == pytest.approx(float((errors.square() * area).mean().sqrt()), rel=1e-5)
+    losses = [found["loss"] for found in scores["leads"].values()]
+    assert scores["leads_loss"] == pytest.approx(np.mean(losses), rel=1e-6) and scores["loss"] == losses[0]
+    parts.close()
+
+
+def written_states(run: Prepared) -> np.ndarray:
+    """All states [time, channel, lat, lon] of the validation split."""
+    split = run.validation.split
+    fields = np.empty((split.states, len(run.archive.channels), *run.archive.grid), np.float32)
+    reader = StateReader(split, run.archive.channel_indices)
+    reader.read(np.arange(split.states), fields)
+    reader.close()
+    return fields

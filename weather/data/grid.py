@@ -6,6 +6,7 @@ import numpy as np
 
 POLE_TOLERANCE = 1e-3  # degrees between a row and the pole that it stands on
 NO_OVERLAP = 1e-9  # share of a coarse cell below which a fine one only touches it
+EXTENT = ("first and last latitude", "first and last longitude")
 
 
 def latitude_edges(latitude: np.ndarray) -> np.ndarray:
@@ -24,6 +25,15 @@ def _outer_edge(end: float, inner: float) -> float:
     if 90.0 - abs(end) < abs(step) and np.sign(end) == np.sign(step):
         return float(90.0 * np.sign(step))
     return float(np.clip(end + step / 2, -90.0, 90.0))
+
+
+def extent(latitude: np.ndarray, longitude: np.ndarray) -> dict[str, list[float]]:
+    """First and last row and column in degrees: with their number, they tell a grid from a turned or shifted one.
+
+    Rounded from single precision, for files keep them with different precision.
+    """
+    ends = (np.asarray(axis, np.float32).astype(np.float64)[[0, -1]].round(2) + 0.0 for axis in (latitude, longitude))
+    return {name: end.tolist() for name, end in zip(EXTENT, ends, strict=True)}
 
 
 def has_both_poles(latitude: np.ndarray) -> bool:

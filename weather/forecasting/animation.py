@@ -52,6 +52,7 @@ def animate(scene: Scene, path: Path) -> Path:
         path = path.with_suffix(".gif")
     writers = {".gif": animation.PillowWriter, ".mp4": animation.FFMpegWriter}
     # Both tell the format by the name's ending.
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".partial_{path.name}")
     with contextlib.closing(Truth(scene.archive, scene.layout.channels)) as truth:
         _write_frames(scene, index, truth, writers[path.suffix](fps=FRAMES_PER_SECOND), partial)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,9 +10,11 @@ import numpy as np
 
 from weather.data.archive import Archive, Split
 from weather.errors import ConfigError, DataError
-from weather.verification.leads import parse_leads
+from weather.verification.leads import parse_lead
 
 FEW = 3  # times that a message names
+MOST = 10**6  # times of one command: more than a century, hour by hour
+WRITTEN = re.compile(r"(\d{4}-\d\d-\d\d([T ]\d\d(:\d\d(:\d\d)?)?)?)(Z|\+00:00)?")
 
 
 @dataclass(frozen=True)
@@ -40,10 +43,11 @@ def parse_initial_times(text: str) -> np.ndarray:
             found.add(_time(parts[0], text))
         elif len(parts) == 3:
             first, last = (_time(part, text) for part in parts[:2])
-            hours = parse_leads(parts[2])
-            if last < first or len(hours) != 1:
+            every = np.timedelta64(round(parse_lead(parts[2], "--init FROM/TO/EVERY:") * 3600), "s")
+            if last < first or not every:
                 raise _unreadable(word, text)
-            every = np.timedelta64(round(hours[0] * 3600), "s")
+            if (last - first) // every >= MOST:
+                raise ConfigError(f"'{word}' names too many times", where=f"--init {text}", rule=f"at most {MOST}")
             found.update(np.arange(first, last + np.timedelta64(1, "s"), every))
         else:
             raise _unreadable(word, text)
@@ -51,20 +55,21 @@ def parse_initial_times(text: str) -> np.ndarray:
 
 
 def _time(word: str, text: str) -> np.datetime64:
+    written = WRITTEN.fullmatch(word.strip())
+    if written is None:  # NumPy reads more: `now`, bare years, and 20200101 as one
+        raise _unreadable(word, text)
     try:
-        time = np.datetime64(word.strip().removesuffix("Z"), "s")
+        return np.datetime64(written[1], "s")
     except ValueError as error:
         raise _unreadable(word, text) from error
-    if np.isnat(time):
-        raise _unreadable(word, text)
-    return time
 
 
 def _unreadable(word: str, text: str) -> ConfigError:
     return ConfigError(
         f"'{word}' is no initial time",
         where=f"--init {text}",
-        rule="times such as 2020-01-01T00, separated by commas, or FROM/TO/EVERY such as 2020-01-01/2020-01-31/12h",
+        rule="times in UTC such as 2020-01-01T00, separated by commas, or FROM/TO/EVERY such as "
+        "2020-01-01/2020-01-31/12h",
     )
 
 
@@ -123,7 +128,7 @@ def _check_sequence(state: InitialState, sequence_length: int) -> None:
 def _refuse(archive: Archive, splits: Sequence[Split], absent: list[np.datetime64], asked: int) -> None:
     every = np.sort(np.concatenate([split.time for split in splits if split.time is not None]))
     nearest = every[np.argmin(np.abs(every - absent[0]))]
-    named = ", ".join(map(str, absent[:FEW])) + (", ..." if len(absent) > FEW else "")
+    named = ", ".join(map(str, absent[:FEW])) + (f" and {len(absent) - FEW} more" if len(absent) > FEW else "")
     raise ConfigError(
         f"--init: {len(absent)} of {asked} initial time(s) are not in the archive: {named}",
         where=archive.data_dir,

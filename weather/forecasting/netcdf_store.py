@@ -20,11 +20,7 @@ from weather.forecasting.layout import Layout
 
 def create_netcdf(path: Path, layout: Layout) -> None:
     """Write the structure of a file."""
-    try:
-        import h5netcdf
-    except ImportError as error:
-        raise ConfigError("a .nc forecast needs h5netcdf", rule="it is an extra", fix="pip install h5netcdf") from error
-    with h5netcdf.File(path, "w") as file:
+    with netcdf_package().File(path, "w") as file:
         variables = layout.data_variables()
         sizes = {name: size for each in variables for name, size in zip(each.dimensions, each.shape, strict=True)}
         file.dimensions = sizes
@@ -41,6 +37,19 @@ def create_netcdf(path: Path, layout: Layout) -> None:
                 variable.name, variable.dimensions, "<f4", fillvalue=np.float32(np.nan), dcpl=allocated
             )
             made.attrs.update(variable.attributes)
+
+
+def netcdf_package() -> Any:
+    """h5netcdf.
+
+    Raises:
+        ConfigError: it is not there.
+    """
+    try:
+        import h5netcdf
+    except ImportError as error:
+        raise ConfigError("a .nc forecast needs h5netcdf", rule="it is an extra", fix="pip install h5netcdf") from error
+    return h5netcdf
 
 
 class NetcdfStore:
@@ -104,7 +113,5 @@ def netcdf_attributes(path: Path) -> dict[str, Any]:
 
 
 def add_netcdf_attributes(path: Path, attributes: dict[str, str]) -> None:
-    import h5netcdf
-
-    with h5netcdf.File(path, "a") as file:
+    with netcdf_package().File(path, "a") as file:
         file.attrs.update(attributes)

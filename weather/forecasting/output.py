@@ -62,6 +62,7 @@ class Output:
             raise self._refusal(self.partial, "was begun by another command", different)
         self.partial.mkdir(parents=True, exist_ok=True)
         hold(locks, self.partial)
+        begun = self._begun() if begun is None else begun  # another command may have begun just before the lock
         if begun != self.request:
             self._begin()
         return [number for number in range(len(self.layout.initial_times)) if not self._mark(number).exists()]

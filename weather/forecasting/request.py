@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +23,15 @@ from weather.forecasting.output import REQUEST, Output
 from weather.forecasting.perturbation import Noise, Perturbation
 from weather.forecasting.production import Task
 from weather.forecasting.scale import perturbation_scale
-from weather.forecasting.stores import ending_of
+from weather.forecasting.stores import check_packages
 from weather.forecasting.variables import variables_of
 from weather.runtime.collectives import on_first_rank
 from weather.runtime.ranks import Ranks
 from weather.runtime.run_folder import git_commit
-from weather.verification.leads import ModelStep, parse_leads, uneven_steps
+from weather.verification.leads import ModelStep, describe_lead, parse_lead, parse_leads, uneven_steps
 
 SECONDS_PER_HOUR = 3600
+LONGEST_HOURS = 24 * 36500.0  # readers count leads in nanoseconds, of which 64 bits hold 292 years
 COMMENT = "comment"  # CF: what a reader has to know besides
 
 
@@ -62,7 +64,7 @@ class Request:
             WeatherError: something that is asked for cannot be done.
         """
         self._check()
-        ending_of(self.out)
+        check_packages(self.out)
         times = parse_initial_times(self.init)
         models = load_models(
             self.runs,
@@ -70,7 +72,7 @@ class Request:
             data_dir=self.data_dir,
             device=self.device,
             precision=self.precision,
-            step=None if self.step is None else parse_leads(self.step)[0],
+            step=None if self.step is None else parse_lead(self.step, "--step"),
             ranks=ranks,
         )
         first = models[0]
@@ -96,19 +98,24 @@ class Request:
             ("perturbation", self.perturbation, 0),
             ("length_km", self.length_km, 0),
         ):
-            if not value >= least:
-                raise ConfigError(f"--{option} {value:g}", rule=f"at least {least}")
+            if not least <= value < math.inf:
+                raise ConfigError(
+                    f"--{option} {value:g}", rule="a finite number" if value == math.inf else f"at least {least}"
+                )
 
     def _lead_hours(self, step: ModelStep) -> list[float]:
         leads = parse_leads(self.leads)
+        if max(leads) > LONGEST_HOURS:
+            raise ConfigError(f"--leads {self.leads}", rule=f"at most {describe_lead(LONGEST_HOURS)}")
         if len(leads) > 1:
             if self.every is not None:
                 raise ConfigError(f"--every {self.every} with several --leads", fix="give the longest lead only")
             return list(leads)
-        every = step.hours if self.every is None else parse_leads(self.every)[0]
+        every = step.hours if self.every is None else parse_lead(self.every, "--every")
         count = int(leads[0] / every + 1e-6)
         if not count:
-            raise ConfigError(f"--every {self.every} is longer than --leads {self.leads}")
+            shortest = f"the model's own {describe_lead(every)}" if self.every is None else f"--every {self.every}"
+            raise ConfigError(f"--leads {self.leads} is shorter than {shortest}", fix="ask for a longer lead")
         return [every * number for number in range(1, count + 1)]
 
     def _identity(self, task: Task, times: np.ndarray, leads: np.ndarray) -> dict[str, Any]:

@@ -39,12 +39,24 @@ def ending_of(path: Path) -> str:
     return path.suffix
 
 
-def create_store(path: Path, layout: Layout, zarr_format: int) -> None:
-    """Write a file's structure, coordinates and attributes; its values come later.
+def check_packages(path: Path) -> None:
+    """Refuse what a missing package would only refuse once forecasts are to be written.
 
     Raises:
-        ConfigError: a package is missing.
+        ConfigError: another ending, or the package that writes such files is missing.
     """
+    if ending_of(path) == ".zarr":
+        from weather.forecasting.zarr_store import zarr_package
+
+        zarr_package()
+    else:
+        from weather.forecasting.netcdf_store import netcdf_package
+
+        netcdf_package()
+
+
+def create_store(path: Path, layout: Layout, zarr_format: int) -> None:
+    """Write a file's structure, coordinates and attributes; its values come later."""
     if ending_of(path) == ".zarr":
         from weather.forecasting.zarr_store import create_zarr
 

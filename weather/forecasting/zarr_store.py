@@ -16,7 +16,7 @@ LARGEST_CHUNK = 2**26  # bytes before compression; members are split where they 
 
 def create_zarr(path: Path, layout: Layout, zarr_format: int) -> None:
     """Write the structure of a store."""
-    zarr = _zarr()
+    zarr = zarr_package()
     root = zarr.create_group(path, zarr_format=zarr_format, attributes=dict(layout.attributes))
     no_fill = None if zarr_format == 2 else 0  # a fill value of version 2 means missing to xarray
     for each in layout.coordinates():
@@ -30,7 +30,7 @@ def create_zarr(path: Path, layout: Layout, zarr_format: int) -> None:
 def _consolidate(path: Path, zarr_format: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # version 3 has no agreed form of it, but xarray reads this one
-        _zarr().consolidate_metadata(path, zarr_format=zarr_format)
+        zarr_package().consolidate_metadata(path, zarr_format=zarr_format)
 
 
 def _create(
@@ -64,7 +64,7 @@ class ZarrStore:
 
     def __init__(self, path: Path, layout: Layout) -> None:
         self.layout = layout
-        root = _zarr().open_group(path, mode="r+", use_consolidated=False)
+        root = zarr_package().open_group(path, mode="r+", use_consolidated=False)
         self.arrays = [root[variable.name] for variable in layout.variables]
 
     def write(self, initial: int, lead: int, fields: np.ndarray) -> None:
@@ -97,7 +97,7 @@ class ZarrStore:
 
 
 def zarr_attributes(path: Path) -> dict[str, Any]:
-    zarr = _zarr()
+    zarr = zarr_package()
     try:
         return dict(zarr.open_group(path, mode="r").attrs)
     except (OSError, ValueError, KeyError):
@@ -105,12 +105,17 @@ def zarr_attributes(path: Path) -> dict[str, Any]:
 
 
 def add_zarr_attributes(path: Path, attributes: dict[str, str]) -> None:
-    root = _zarr().open_group(path, mode="r+", use_consolidated=False)
+    root = zarr_package().open_group(path, mode="r+", use_consolidated=False)
     root.attrs.update(attributes)
     _consolidate(path, root.metadata.zarr_format)
 
 
-def _zarr() -> Any:
+def zarr_package() -> Any:
+    """Zarr 3.
+
+    Raises:
+        ConfigError: it is not there.
+    """
     try:
         import zarr
     except ImportError as error:

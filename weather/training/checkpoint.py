@@ -54,6 +54,7 @@ class Progress:
         step: completed optimizer steps; the sample position follows from it.
         samples, flops, seconds: spent so far, over all restarts.
         validation_loss: of these very weights, of one forecast, or None if they were not evaluated.
+        leads_loss: the same, a mean over all of `data.random_leads`, or None.
         rollout_loss: the same, a mean over so many forecasts in a row as `rollout_forecasts` says, or None.
         ended: why the run ended here, if it did before all its steps.
         skipped: of the steps, those that changed no weight because their gradient was not finite.
@@ -71,6 +72,7 @@ class Progress:
     save_seconds: float = 0.0
     rollout_loss: float | None = None
     rollout_forecasts: int = 1
+    leads_loss: float | None = None
 
     def evaluated(self, scores: Mapping[str, Any], longest: int) -> Progress:
         """With the losses of an evaluation, whose rollouts were so long; with none where it has none."""
@@ -78,6 +80,7 @@ class Progress:
         return dataclasses.replace(
             self,
             validation_loss=scores.get("loss"),
+            leads_loss=scores.get("leads_loss"),
             rollout_loss=rollout,
             rollout_forecasts=1 if rollout is None else longest,
         )
@@ -226,18 +229,23 @@ def complete_checkpoints(folder: Path) -> list[Checkpoint]:
 def best_checkpoint(checkpoints: list[Checkpoint]) -> Checkpoint | None:
     """The one with the lowest validation loss over the longest rollout that any was evaluated on; of equals the first.
 
-    Without rollouts it is the loss of one forecast. Weights from before a run's rollouts often have the lowest of that.
+    Without rollouts it is the loss of one forecast, over all random leads if there are. Weights from before a run's
+    rollouts often have the lowest of that.
     """
     losses = [_validation_losses(c.progress) for c in checkpoints]
-    longest = max((forecasts for each in losses for forecasts in each), default=1)
-    judged = [(each[longest], c) for each, c in zip(losses, checkpoints, strict=True) if longest in each]
+    hardest = max((kind for each in losses for kind in each), default=None)
+    judged = [(each[hardest], c) for each, c in zip(losses, checkpoints, strict=True) if hardest in each]
     return min(judged, key=lambda pair: pair[0], default=(None, None))[1]
 
 
-def _validation_losses(progress: Progress) -> dict[int, float]:
-    """Finite ones by how many forecasts in a row they are over."""
-    losses = {progress.rollout_forecasts: progress.rollout_loss, 1: progress.validation_loss}
-    return {forecasts: loss for forecasts, loss in losses.items() if loss is not None and math.isfinite(loss)}
+def _validation_losses(progress: Progress) -> dict[tuple[int, bool], float]:
+    """Finite ones by how many forecasts in a row they are over, and whether over all random leads."""
+    losses = {
+        (progress.rollout_forecasts, False): progress.rollout_loss,
+        (1, False): progress.validation_loss,
+        (1, True): progress.leads_loss,
+    }
+    return {kind: loss for kind, loss in losses.items() if loss is not None and math.isfinite(loss)}
 
 
 def set_aside(path: Path) -> Path:

@@ -109,8 +109,11 @@ def print_table(folder: Path, entries: list[Entry]) -> None:
     from rich.table import Table
 
     table = Table(title=str(folder), box=SIMPLE, padding=(0, 1, 0, 0))
-    rollouts = any(e.checkpoint is not None and e.checkpoint.progress.rollout_loss is not None for e in entries)
-    losses = ("validation loss", *["of rollouts"] * rollouts)  # the best is by the second, where there is one
+    said = [entry.checkpoint.progress for entry in entries if entry.checkpoint is not None]
+    losses = {"validation loss": "validation_loss"}  # the best is by the last that is there
+    for title, name in (("over leads", "leads_loss"), ("of rollouts", "rollout_loss")):
+        if any(getattr(progress, name) is not None for progress in said):
+            losses[title] = name
     columns = ("checkpoint", "step", "epoch", "samples", "FLOPs", *losses, "written by", "size", "written")
     for column in columns:
         table.add_column(column, justify="left" if column in ("checkpoint", "written by", "written") else "right")
@@ -120,7 +123,7 @@ def print_table(folder: Path, entries: list[Entry]) -> None:
         if entry.checkpoint is not None:
             progress = entry.checkpoint.progress
             cells = [str(progress.step), str(progress.epoch), str(progress.samples), f"{progress.flops:.3g}"]
-            cells += [_loss(progress.validation_loss), *[_loss(progress.rollout_loss)] * rollouts]
+            cells += [_loss(getattr(progress, name)) for name in losses.values()]
             cells.append(f"{entry.checkpoint.strategy} on {entry.checkpoint.world_size}")
         status = entry.status + (", best" if entry.best else "")
         table.add_row(entry.path.name, *cells, size(entry.bytes), entry.written[:16].replace("T", " "), status)

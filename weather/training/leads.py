@@ -10,6 +10,8 @@ import torch
 
 from weather.config.wrapper import ConfigWrapper
 from weather.data.archive import Archive
+from weather.data.loader import Samples
+from weather.data.order import sample_starts, stratified_subset
 from weather.data.statistics import read_difference_statistics
 from weather.errors import ConfigError
 from weather.runtime.seeds import derive_seed
@@ -31,6 +33,22 @@ def draw_leads(config: ConfigWrapper, step: int) -> np.ndarray | None:
     generator = np.random.Generator(np.random.PCG64(derive_seed(config.training.seed, "leads", step)))
     leads = np.array(trained_leads(config))
     return leads[generator.integers(len(leads), size=config.training.batch_size)]
+
+
+def validated_leads(config: ConfigWrapper, samples: Samples) -> dict[int, np.ndarray]:
+    """Positions among the validation samples that each trained lead but `data.dt` is validated on, by lead.
+
+    They are spread evenly, and all leads together cost about as much as one more pass over the samples. A lead that has
+    no truth after any of them is left out.
+    """
+    others = [lead for lead in trained_leads(config) if lead != config.data.dt]
+    found = {}
+    for lead in others:
+        reached = sample_starts(samples.split.consecutive, samples.sequence_length + lead)
+        positions = np.flatnonzero(np.isin(samples.starts, reached))
+        if positions.size:
+            found[lead] = positions[stratified_subset(np.zeros(positions.size), 1 / len(others))]
+    return found
 
 
 def chosen_lead(config: ConfigWrapper, step_hours: float, hours: float | None) -> int:

@@ -17,6 +17,7 @@ from weather.config.schema import DataSection
 from weather.config.wrapper import ConfigWrapper
 from weather.data.archive import Archive, open_archive
 from weather.data.default_archive import make_default_archive
+from weather.data.grid import EXTENT, extent
 from weather.data.loader import Samples, Wanted, check_finite, sampled_states
 from weather.data.order import global_batch, rank_share, sample_starts
 from weather.data.reader import StateReader
@@ -99,6 +100,7 @@ class Prepared:
             "means": archive.statistics.means.tolist(),
             "standard deviations": archive.statistics.stds.tolist(),
             STATIC_INPUTS: static_digests(archive.static_inputs),
+            **extent(archive.latitude, archive.longitude),
             **({DIFFERENCES: differences} if differences else {}),
         }
 
@@ -268,7 +270,8 @@ def changed_keys(old: dict[str, Any], new: ConfigWrapper) -> dict[str, tuple[Any
 def changed_samples(old: dict[str, Any], prepared: Prepared) -> dict[str, tuple[Any, Any]]:
     """What of `Prepared.identity` differs from that of a checkpoint: {name: (old, new)}."""
     now = prepared.identity()
-    old = {STATIC_INPUTS: {}, **old}  # a checkpoint that does not say had none
+    # A checkpoint that does not say had no static fields; its grid cannot be asked.
+    old = {STATIC_INPUTS: {}, **{name: now.get(name) for name in EXTENT}, **old}
     return {f"the archive's {name}": (old.get(name), value) for name, value in now.items() if old.get(name) != value}
 
 

@@ -16,6 +16,7 @@ from weather.runtime.run_folder import git_commit
 from weather.strategies.base import Strategy
 from weather.training.checkpoint import Checkpoint, Progress
 from weather.training.checkpoint_store import Saving
+from weather.training.leads import trained_leads, validated_leads
 from weather.training.monitor import Reading, Stopwatch
 from weather.training.preparation import Prepared, changed_keys
 from weather.training.result import RESUMABLE
@@ -103,7 +104,7 @@ class Reporter:
             self.log.say(f"this job ends in {duration(deadline - time.monotonic())}; the run saves and stops before")
         for text in resume_point.passed_over if resume_point else ():
             self.log.event("warning", step=progress.step, what=text)  # the console has it already
-        warnings = list(self.prepared.warnings)
+        warnings = [*self.prepared.warnings, *self._not_validated()]
         if config.training.warmup_steps >= length.total_steps:
             warnings.append(
                 f"the learning rate never reaches its peak: warmup_steps {config.training.warmup_steps} of "
@@ -209,6 +210,9 @@ class Reporter:
             f"validation at step {progress.step}: loss {_plain(scores['loss'])}, "
             f"standardised RMSE {scores['rmse']:.4f}, MAE {scores['mae']:.4f}, {scores['samples']} samples"
         )
+        if "leads" in scores:
+            each = ", ".join(f"{hours} h {_plain(found['loss'])}" for hours, found in scores["leads"].items())
+            self.log.say(f"  loss over all leads {_plain(scores['leads_loss'])}: {each}")
 
     def saved(self, savings: Iterable[Saving]) -> None:
         """Log checkpoints that are complete."""
@@ -231,6 +235,17 @@ class Reporter:
             f"{ending} ({cause}) at step {progress.step}: {progress.samples} samples, {progress.flops:.3g} FLOPs, "
             f"{duration(progress.seconds)}"
         )
+
+    def _not_validated(self) -> list[str]:
+        """What is trained and cannot be validated: no validation state has truth so far ahead."""
+        config, validation = self.prepared.config, self.prepared.validation
+        validated = {config.data.dt, *validated_leads(config, validation)}
+        hours = [f"{lead * validation.split.step_hours:g} h" for lead in trained_leads(config) if lead not in validated]
+        said = [f"leads without truth in the validation split are not validated: {', '.join(hours)}"] if hours else []
+        longest = self.prepared.length.rollout.longest
+        if longest > 1 and self.prepared.validation_rollout is None:
+            said.append(f"the validation split has no truth for {longest} forecasts in a row: only one is validated")
+        return said
 
     def _step_hours(self) -> str:
         split = self.prepared.archive.splits["train"]

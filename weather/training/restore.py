@@ -24,6 +24,7 @@ from weather.training.checkpoint import (
 from weather.training.checkpoint_reader import TensorReader
 from weather.training.checkpoint_verify import verify
 from weather.training.forecast_step import ForecastStep
+from weather.training.learned import refuse_other_run
 from weather.training.preparation import checkpoint_folder
 
 NAMED_BY = "--checkpoint {}"  # how a command line names a checkpoint
@@ -113,6 +114,7 @@ def restore(config: ConfigWrapper, checkpoint: Checkpoint, archive: Archive, dev
     Raises:
         CheckpointError: the checkpoint cannot be read or is of another model.
     """
+    refuse_other_run(checkpoint, config)
     dtype = device.autocast_dtype or torch.float32
     model = WeatherTransformer(config.model, device_type=device.torch_device.type, compute_dtype=dtype)
     averaged = any(name.startswith("average.") for name in TensorReader(checkpoint.path).shapes())

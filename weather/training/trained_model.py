@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from weather.config.wrapper import ConfigWrapper
 from weather.data.archive import Archive
+from weather.data.grid import extent
 from weather.data.loader import Normalizer
 from weather.data.static_fields import FILE as STATIC_FILE
 from weather.data.static_inputs import STATIC_INPUTS, static_digests
@@ -19,6 +21,7 @@ from weather.runtime.collectives import on_first_rank
 from weather.runtime.device import Device
 from weather.runtime.run_folder import read_config
 from weather.training.checkpoint import Checkpoint
+from weather.training.checkpoint_digest import digest_text
 from weather.training.leads import chosen_lead
 from weather.training.preparation import DIFFERENCES, resolve_model
 from weather.training.restore import NAMED_BY, Forecaster, choose_checkpoint, restore, verified
@@ -43,10 +46,12 @@ class TrainedModel:
     def identity(self) -> dict[str, object]:
         """What tells its weights from others."""
         checkpoint = self.forecaster.checkpoint
+        files = {name: each.digest for name, each in checkpoint.files.items()}
         return {
             "run": self.name,
             "checkpoint": str(checkpoint.path.absolute()),
             "step": checkpoint.progress.step,
+            "weights": digest_text(json.dumps(sorted(files.items()))).digest,  # another training may have the same path
             "precision": self.forecaster.device.precision,
         }
 
@@ -111,18 +116,20 @@ def as_trained(archive: Archive, checkpoint: Checkpoint) -> Archive:
     """The archive with the statistics that the model was trained with.
 
     Raises:
-        DataError: its channels, its time step or its static fields are not those that the model was trained on.
+        DataError: its channels, time step, grid or static fields are not those that the model was trained on.
     """
     step = next(iter(archive.splits.values())).step_hours
+    grid = extent(archive.latitude, archive.longitude)
     for what, trained, found in (
         ("channels", checkpoint.samples["channels"], list(archive.channels)),
         ("time step in hours", checkpoint.samples["time step in hours"], step),
+        *((name, checkpoint.samples.get(name, ends), ends) for name, ends in grid.items()),
     ):
         if trained != found:
             raise DataError(
                 f"{what}: {found}, but the model was trained on {trained}",
                 where=archive.data_dir,
-                rule="a model is verified on the variables and the time step that it knows",
+                rule="a model is verified on the variables, the time step and the grid that it knows",
             )
     static_fields = static_digests(archive.static_inputs)
     if checkpoint.samples.get(STATIC_INPUTS, {}) != static_fields:

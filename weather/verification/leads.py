@@ -109,6 +109,18 @@ def parse_leads(text: str, option: str = "--leads") -> tuple[float, ...]:
     return tuple(hours)
 
 
+def parse_lead(text: str, option: str) -> float:
+    """Hours of one lead.
+
+    Raises:
+        ConfigError: something else is written, or several.
+    """
+    hours = parse_leads(text, option)
+    if len(hours) > 1:
+        raise ConfigError(f"{option} {text} names {len(hours)} leads", rule="it takes one, such as 12h")
+    return hours[0]
+
+
 def describe_lead(hours: float) -> str:
     """A lead as it is written: `6h`, `36h`, `3d`."""
     return f"{hours / 24:g}d" if hours % 24 == 0 else f"{hours:g}h"

@@ -51,16 +51,16 @@ def verification_settings(options: argparse.Namespace) -> dict[str, Any]:
         ConfigError: something is written that is no lead, baseline or region.
     """
     # Here, so that --help does not wait for torch.
-    from weather.verification.leads import parse_leads
+    from weather.verification.leads import parse_lead, parse_leads
     from weather.verification.scores import parse_baselines
 
     return {
         "leads": None if options.leads is None else parse_leads(options.leads),
-        "step": None if options.step is None else parse_leads(options.step, "--step")[0],
+        "step": None if options.step is None else parse_lead(options.step, "--step"),
         "baselines": parse_baselines(options.baselines),
         "climatology": options.climatology,
         "regions": None if options.regions is None else [name.strip() for name in options.regions.split(",")],
-        "init_every": None if options.init_every is None else parse_leads(options.init_every, "--init_every")[0],
+        "init_every": None if options.init_every is None else parse_lead(options.init_every, "--init_every"),
         "most": options.most,
         "replicates": options.bootstrap,
         "spectra": not options.no_spectra,
