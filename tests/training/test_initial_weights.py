@@ -15,9 +15,9 @@ from weather.data.statistics import write_record
 from weather.data.statistics_collection import collect
 from weather.errors import CheckpointError, DataError
 from weather.training.checkpoint import Checkpoint, Progress
-from weather.training.evaluation import as_trained
 from weather.training.learned import refuse_as_initial_weights, refuse_other_run
 from weather.training.preparation import Prepared, changed_samples, prepare
+from weather.training.trained_model import as_trained
 
 MODEL = {"embed_dim": 8, "num_layers": 1, "num_heads": 2, "patch_size": 2, "predict": "tendency", "epochs": 1}
 Prepare = Callable[..., Prepared]
