@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     add = arguments.add_argument
     add("--run", required=True, type=Path, metavar="DIR", help="folder of the run, such as runs/local")
     add("--checkpoint", default="best", metavar="WHICH", help="best (lowest validation loss, of the longest rollout "
-        "if the run has any), last, or a path (default: %(default)s)")  # fmt: skip
+        "if the run has any, else over all random leads), last, or a path (default: %(default)s)")  # fmt: skip
     add("--split", default="test", choices=("train", "valid", "test"), help="what to verify on (default: %(default)s)")
     add("--data_dir", metavar="DIR", help="another archive with the same grid and channels")
     add_restored_model(arguments)

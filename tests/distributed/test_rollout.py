@@ -51,6 +51,20 @@ def test_recomputed_forecasts_have_the_same_gradients(reference: Workplace) -> N
     assert_alike(reference, "single_recomputed", "single", loss=0, norm=0, weight=0)
 
 
+def test_two_ranks_stop_where_the_schedule_changes_and_go_on(reference: Workplace) -> None:
+    """After step 4, from which on three forecasts are made in a row, with random leads and accumulation."""
+    settings = (*ROLLOUTS, "micro_batch_size=2", *TWO_RANKS["ddp2"].settings, *KINDS["_leads"])
+    reference.run_many([Run("pair", settings, stop_at=3), Run("pair", settings)], ranks=2)
+    assert [record["step"] for record in reference.records("pair", "resume")] == [4]
+    assert [record["forecasts"] for record in reference.records("pair", "train")] == [1, 2, 2, 2, 3, 3]
+    assert_alike(reference, "pair", "single_leads", loss=TOLERANCE, norm=TOLERANCE, weight=TOLERANCE)
+    ours, alone = (reference.records(run, "validation")[-1] for run in ("pair", "single_leads"))
+    assert list(ours["leads"]) == ["6", "12"] and ours["leads_loss"] is not None
+    for hours, found in ours["leads"].items():
+        assert found == pytest.approx(alone["leads"][hours], abs=TOLERANCE)
+    assert reference.records("pair", "stop")[-1]["flops"] == reference.records("single_leads", "stop")[-1]["flops"]
+
+
 def test_flops_follow_the_schedule(reference: Workplace) -> None:
     spent = [record["flops"] for record in reference.records("single", "train")]
     first = spent[0]

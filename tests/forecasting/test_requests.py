@@ -15,7 +15,7 @@ from tests.archives import write_archive
 from tests.forecasting.conftest import Trained
 from weather.config.files import load_config
 from weather.data.archive import open_archive
-from weather.errors import CheckpointError, ConfigError, DataError
+from weather.errors import CheckpointError, ConfigError, DataError, LaunchError
 from weather.forecasting.initial_times import find_states, parse_initial_times
 from weather.forecasting.output import Output
 from weather.forecasting.variables import read_channel, variables_of
@@ -162,6 +162,23 @@ def test_a_command_stopped_at_any_point_of_the_end_goes_on(command: Command, mon
                 command("--leads", "12h", "--overwrite", out=name)
         command("--leads", "12h", out=name)
         assert Path(name).exists() and not Path(f"{name}.partial").exists()
+
+
+def test_a_second_command_for_the_same_file_is_refused_while_the_first_lives(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = Output.mark
+
+    def beside(output: Output, number: int, record: dict[str, object]) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(Output, "mark", mark)
+            with pytest.raises(LaunchError, match="the forecast is held by process.*name another --out"):
+                command("--leads", "6h")
+            assert command("--leads", "6h", out="another.nc")
+        mark(output, number, record)
+
+    monkeypatch.setattr(Output, "mark", beside)
+    assert command("--leads", "6h") and not list(Path().glob("*.partial"))
 
 
 def test_an_unfinished_file_of_another_command_is_not_gone_on_with(

@@ -17,7 +17,7 @@ from weather.errors import ConfigError
 from weather.forecasting.layout import Layout
 from weather.forecasting.stores import Store, add_attributes, create_store, ending_of, file_attributes, open_store
 from weather.presentation.writing import write_whole
-from weather.runtime.run_folder import hold
+from weather.runtime.run_folder import RunLock
 
 REQUEST = "request"  # attribute of the file that says in JSON what it was asked for
 
@@ -61,7 +61,9 @@ class Output:
             different = _differences(json.dumps(begun), self.request)
             raise self._refusal(self.partial, "was begun by another command", different)
         self.partial.mkdir(parents=True, exist_ok=True)
-        hold(locks, self.partial)
+        lock = RunLock(self.partial, held="forecast", elsewhere="name another --out")
+        lock.acquire()
+        locks.callback(lock.release)
         begun = self._begun() if begun is None else begun  # another command may have begun just before the lock
         if begun != self.request:
             self._begin()

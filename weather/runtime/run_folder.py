@@ -40,10 +40,14 @@ RECORDED_PACKAGES = ("weather", "torch", "numpy", "h5py", "pydantic", "flash-att
 
 
 class RunLock:
-    """Keeps a second process off a folder for as long as this one lives; a killed process lets go by itself."""
+    """Keeps a second process off a folder for as long as this one lives; a killed process lets go by itself.
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / LOCK_FILE
+    Args:
+        held: what the folder is, for messages; elsewhere: how a second process writes to another.
+    """
+
+    def __init__(self, folder: Path, *, held: str = "run", elsewhere: str = "use another experiment.name") -> None:
+        self.path, self.held, self.elsewhere = folder / LOCK_FILE, held, elsewhere
         self._file: IO[str] | None = None
 
     def acquire(self) -> None:
@@ -70,16 +74,16 @@ class RunLock:
             holder = file.read().strip() or "another process"
             file.close()
             raise LaunchError(
-                f"the run is held by {holder}",
+                f"the {self.held} is held by {holder}",
                 where=self.path.parent,
-                rule="one process at a time writes to a run",
-                fix="wait for it, end it, or use another experiment.name",
+                rule=f"one process at a time writes to a {self.held}",
+                fix=f"wait for it, end it, or {self.elsewhere}",
             ) from error
         except OSError:
             # Some parallel file systems have no locks; a run must not fail for that.
             print(
                 f"warning: {self.path.parent} is on a file system without locks: make sure that no second "
-                "process writes to this run",
+                f"process writes to this {self.held}",
                 file=sys.stderr,
             )
         file.truncate(0)
