@@ -131,18 +131,20 @@ def test_the_marker_names_every_file_with_its_digest(tmp_path: Path) -> None:
 # --- beside the training ---
 
 
-def test_training_goes_on_while_a_checkpoint_is_written(tmp_path: Path, gate: Gate) -> None:
+def test_training_goes_on_while_a_checkpoint_is_written(
+    tmp_path: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = CheckpointStore(tmp_path, 3)
     saving = begin(store, 1)
     assert gate.reached.wait(20)
     assert store.finished() == [] and not store.failed
     assert complete_checkpoints(tmp_path) == []
-    time.sleep(0.2)
+    monkeypatch.setattr(time, "monotonic", lambda clock=time.monotonic: clock() + 10_000)
     gate.opened.set()
     assert store.wait() == [saving]
     assert store.finished() == [], "it is handed out once"
     assert [c.progress.step for c in complete_checkpoints(tmp_path)] == [1]
-    assert saving.seconds > 0.2
+    assert saving.seconds > 10_000 > saving.stall_seconds
     assert saving.bytes == sum(file.stat().st_size for file in saving.path.iterdir() if file.name != MARKER)
 
 
@@ -157,13 +159,19 @@ def test_a_finished_save_is_handed_out_without_waiting(tmp_path: Path) -> None:
     assert store.wait() == []
 
 
-def test_a_save_waits_for_the_one_before(tmp_path: Path, gate: Gate) -> None:
-    store = CheckpointStore(tmp_path, 3)
-    first = begin(store, 1)
-    threading.Timer(0.3, gate.opened.set).start()
+def test_a_save_waits_for_the_one_before(tmp_path: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, store = time.monotonic, CheckpointStore(tmp_path, 3)
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + 10_000 * gate.opened.is_set())
+    first, settle = begin(store, 1), store._settle
+
+    def waits() -> None:
+        threading.Timer(0.1, gate.opened.set).start()
+        settle()
+
+    monkeypatch.setattr(store, "_settle", waits)
     second = begin(store, 2)
     assert read_checkpoint(first.path).progress.step == 1
-    assert first.stall_seconds < 0.2 <= second.stall_seconds, "the wait is the second one's stall"
+    assert first.stall_seconds < 10_000 <= second.stall_seconds, "the wait is the second one's stall"
     assert [saving.step for saving in store.wait()] == [1, 2]
 
 

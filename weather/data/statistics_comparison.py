@@ -15,8 +15,6 @@ from weather.data.statistics_record import StatisticsRecord
 from weather.errors import DataError
 
 AGREES = 1e-3  # standard deviations of the mean, and relatively of the standard deviation: float32 sums err so far
-
-
 ROUNDING = 1e-6  # the same units: far above what the order of float64 sums changes
 
 

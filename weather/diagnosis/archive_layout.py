@@ -120,10 +120,10 @@ def sample_rate(
     samples = Samples(split, split.starts(sequence_length, dt), sequence_length, dt)
     out = np.empty((sequence_length + 1, len(channels), *split.grid), np.float32)
     reader = StateReader(split, channels)
-    reader.read(samples.states(0), out)  # opens the file
     order = generator.permutation(len(samples))[:MOST_SAMPLES]
-    count, began = 0, time.perf_counter()
     try:
+        reader.read(samples.states(0), out)  # opens the file
+        count, began = 0, time.perf_counter()
         for position in order:
             reader.read(samples.states(int(position)), out)
             count += 1

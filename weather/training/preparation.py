@@ -7,6 +7,7 @@ import functools
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -214,9 +215,8 @@ def implausible_statistics(archive: Archive) -> tuple[str, ...]:
     split = archive.splits["train"]
     states = sampled_states(split, SAMPLED_STATES)
     fields = np.empty((len(states), len(archive.channels), *archive.grid), np.float32)
-    reader = StateReader(split, archive.channel_indices)
-    reader.read(states, fields)
-    reader.close()
+    with closing(StateReader(split, archive.channel_indices)) as reader:
+        reader.read(states, fields)
     distance = (fields.mean(axis=(0, 2, 3), dtype=np.float64) - archive.statistics.means) / archive.statistics.stds
     return tuple(
         f"channel '{channel}' lies {far:.0f} standard deviations from its mean: are the statistics of this archive?"

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from weather.config.shared_options import PRINTED, add_json
-from weather.errors import ConfigError
 from weather.runtime.progress import progress_bar
 from weather.study.commands.answer import tell, write_json
 from weather.study.commands.named_study import STUDY_HELP, path_named
@@ -90,9 +89,6 @@ def run(options: argparse.Namespace) -> int:
 def _plot(path: Path, scaling: Any) -> None:
     from weather.study.report.channel_maps import draw_channel_maps
 
-    try:
-        figure = draw_channel_maps(scaling)
-    except ImportError as error:
-        raise ConfigError("the maps need matplotlib", rule="it is an extra", fix="pip install matplotlib") from error
+    figure = draw_channel_maps(scaling)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)

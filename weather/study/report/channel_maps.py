@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from weather.presentation.style import new_figure, styled
 from weather.study.fits.channels import ChannelFit, ChannelScaling
 from weather.verification.leads import describe_lead
 
@@ -57,21 +58,21 @@ MAPS = (
 )
 
 
+@styled
 def draw_channel_maps(result: ChannelScaling) -> Figure:
     """All maps in one figure, channels down and leads across; grey where nothing could be fitted.
 
     Raises:
-        ImportError: matplotlib is not installed.
+        ConfigError: matplotlib is not installed.
     """
-    from matplotlib.figure import Figure
-
     rows, columns = len(result.channels), len(result.leads)
     width, height = max(3.4, 0.75 * columns + 2.2), max(2.4, 0.3 * rows + 1.4)
-    figure = Figure(figsize=(3 * width, 2 * height + 0.5), layout="constrained")
-    for axis, each in zip(figure.subplots(2, 3, squeeze=False).flat, MAPS, strict=True):
+    figure, axes = new_figure(2, 3, width=3 * width, height=2 * height + 0.5)
+    for axis, each in zip(axes.flat, MAPS, strict=True):
         values = np.array([each.value(fit) for fit in result.fits], float).reshape(rows, columns)
         values[~np.isfinite(values)] = np.nan
         axis.set_facecolor("0.8")
+        axis.grid(visible=False)
         known = values[np.isfinite(values)]
         limits = {}
         if each.about is not None:

@@ -30,7 +30,6 @@ NAMES = {
     "unique": ("U", "unique", "U_unique", "unique_tokens"),
 }
 NON_EMBEDDING = ("N_non_embedding", "non_embedding_parameters")
-PARAMETERS = ("total", "non_embedding")
 FLOPS_PER_PRODUCT = 6.0  # where C or D is missing: C = 6 N D (Kaplan et al. 2020, arXiv 2001.08361, section 2.1)
 FLOPS_TOLERANCE = 0.2  # C / (N D) of a run may differ so much from the other runs'
 FEWEST_SIZES = 4  # that show how C / (N D) follows the size
