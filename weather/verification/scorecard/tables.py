@@ -22,7 +22,8 @@ NO_BREAK = "\N{NO-BREAK SPACE}"
 DEFINITIONS = (
     ("Mean over the globe", "weighed by cell area, from cell bounds in latitude",
      "WeatherBench 2, metrics.get_lat_weights"),
-    ("RMSE", "root of the mean over initial times and area of the squared error", "root of WeatherBench 2, metrics.MSE"),
+    ("RMSE", "root of the mean over initial times and area of the squared error",
+     "root of WeatherBench 2, metrics.MSE"),
     ("MAE, bias", "mean absolute error; mean of forecast minus truth", "WeatherBench 2, metrics.MAE and Bias"),
     ("ACC", "mean over initial times of the uncentred correlation over area of forecast and true departure from "
      "climatology; climatology itself has 0", "WeatherBench 2, metrics.ACC"),
