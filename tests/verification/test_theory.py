@@ -1,7 +1,7 @@
 """Scores of weather whose scores theory gives: red noise, whose best forecast damps the anomaly, and what must add up.
 
-In red noise x(t + 1) = a x(t) + noise with variance 1, persistence has a squared error of 2 (1 - a^k) after k steps, and
-a correlation of a^k. The damped forecast a^k x has a squared error of 1 - a^(2 k), the same correlation, and an
+In red noise x(t + 1) = a x(t) + noise with variance 1, persistence has a squared error of 2 (1 - a^k) after k steps
+and a correlation of a^k. The damped forecast a^k x has a squared error of 1 - a^(2 k), the same correlation, and an
 activity of a^k.
 """
 
