@@ -63,3 +63,16 @@ def test_scores_are_those_of_xskillscore() -> None:
     np.testing.assert_allclose(scores.crps[0].numpy(), crps.values, rtol=1e-6)
     histogram = xskillscore.rank_histogram(observed, forecast, dim=["lat", "lon"])
     np.testing.assert_allclose(scores.ranks.sum(dim=(1, 2, 3)).numpy(), histogram.values)
+
+
+@pytest.mark.parametrize("count", [2, 8])
+def test_a_reliable_ensemble_has_the_scores_of_theory(count: int) -> None:
+    """Truth and members from one Gaussian: fair CRPS 1 / sqrt(pi) whatever their number, ratio 1, flat histogram."""
+    drawn = torch.randn(count + 1, 1, 300, 400, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    scores = score_ensemble(drawn[1:], drawn[0])
+    fair, variance, error = (float(x.mean()) for x in (scores.fair_crps, scores.variance, scores.squared_error))
+    # 120,000 points leave a doubt of some 0.3 % in each.
+    assert fair == pytest.approx(np.pi**-0.5, rel=0.02)
+    assert float(scores.crps.mean()) == pytest.approx((1 + 1 / count) * np.pi**-0.5, rel=0.02)
+    assert np.sqrt((count + 1) / count * variance / error) == pytest.approx(1.0, rel=0.02)
+    np.testing.assert_allclose(scores.ranks.mean(dim=(1, 2, 3)).numpy(), 1 / (count + 1), rtol=0.03)

@@ -48,8 +48,8 @@ class SpectrumSums:
 
     def update(self, slots: Sequence[int], fields: torch.Tensor) -> None:
         """Add fields [batch, channel, lat, lon] to some slots."""
-        # A transform rounds at the size of its largest coefficient: with the mean in it, short waves would drown.
-        waves = fields - fields.mean(dim=-1, keepdim=True)
+        # A transform rounds at the size of its largest coefficient: in that of a large mean short waves would drown.
+        waves = fields - fields[..., :1]
         transformed = torch.view_as_real(torch.fft.rfft(waves, dim=-1)[..., 1:])
         power = transformed.square().sum(dim=-1) * self.weights
         total = power.sum(dim=(0, 2), dtype=self.dtype) * self.scale
