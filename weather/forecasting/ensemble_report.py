@@ -84,10 +84,15 @@ def _table(skill: EnsembleSkill, lead: int, between: str) -> Table:
         cells = [escape(f"{channel}\n{unit}" if skill.blocks[lead] else f"{channel} {unit}")]
         for found in skill.measures.values():
             low, high = found.low[lead, c], found.high[lead, c]
-            bounds = f"\n{low:.3g}{between}{high:.3g}" if np.isfinite(low) else ""
-            cells.append(f"{found.estimate[lead, c]:.4g}{bounds}")
+            bounds = f"\n{_digits(low, 3)}{between}{_digits(high, 3)}" if np.isfinite(low) else ""
+            cells.append(_digits(found.estimate[lead, c], 4) + bounds)
         table.add_row(*cells)
     return table
+
+
+def _digits(value: float, count: int) -> str:
+    """So many significant digits, 1470 and not 1.47e+03."""
+    return f"{float(f'{value:.{count}g}'):g}"
 
 
 def draw_scores(skill: EnsembleSkill, path: Path, title: str) -> None:
