@@ -48,7 +48,7 @@ def _rows(skill: EnsembleSkill) -> Iterator[list[Any]]:
 
 
 def print_scores(skill: EnsembleSkill, console: Console | None = None) -> None:
-    """A table of some leads, from the first to the last that has truth; with intervals where there is room for them.
+    """A table of some leads, from the first to the last that has truth; below each score its interval.
 
     Args:
         console: where to; None: standard output.
@@ -58,22 +58,19 @@ def print_scores(skill: EnsembleSkill, console: Console | None = None) -> None:
     console = console or Console(highlight=False)
     verified = np.flatnonzero(skill.forecasts)
     for lead in verified[np.unique(np.linspace(0, len(verified) - 1, MOST_LEADS).round().astype(int))]:
-        reason = skill.without_intervals(lead)
-        table = _table(skill, lead, intervals=not reason)
-        if not reason and console.measure(table, options=console.options.update(width=1000)).maximum > console.width:
-            table, reason = (
-                _table(skill, lead, intervals=False),
-                "a wider terminal shows intervals; the files have them",
-            )
+        table = _table(skill, lead, " to ")
+        if console.measure(table, options=console.options.update(width=1000)).maximum > console.width:
+            table = _table(skill, lead, "\n")
         console.print(f"{skill.lead_hours[lead]:g} h, {skill.members} members, {skill.forecasts[lead]} forecast(s)")
         console.print(table)
         blocks = f"below: {COVERAGE:.0%} intervals over initial times, in blocks of {skill.blocks[lead]}"
-        console.print(reason or blocks, soft_wrap=True)
+        console.print(skill.without_intervals(lead) or blocks, soft_wrap=True)
     outside = "outside: share of the area where the truth is outside the ensemble"
     console.print(f"{outside}; reliable: {skill.reliable_outside:.3g}", soft_wrap=True)
 
 
-def _table(skill: EnsembleSkill, lead: int, *, intervals: bool) -> Table:
+def _table(skill: EnsembleSkill, lead: int, between: str) -> Table:
+    """With this between the bounds of an interval."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
@@ -84,13 +81,18 @@ def _table(skill: EnsembleSkill, lead: int, *, intervals: bool) -> Table:
         table.add_column(TITLES[name], justify="right", no_wrap=True)
     for c, channel in enumerate(skill.channels):
         unit = f"[{skill.units[c]}]" if skill.units[c] else ""
-        cells = [escape(f"{channel}\n{unit}" if intervals else f"{channel} {unit}")]
+        cells = [escape(f"{channel}\n{unit}" if skill.blocks[lead] else f"{channel} {unit}")]
         for found in skill.measures.values():
             low, high = found.low[lead, c], found.high[lead, c]
-            bounds = f"\n{low:.3g} to {high:.3g}" if intervals and np.isfinite(low) else ""
-            cells.append(f"{found.estimate[lead, c]:.4g}{bounds}")
+            bounds = f"\n{_digits(low, 3)}{between}{_digits(high, 3)}" if np.isfinite(low) else ""
+            cells.append(_digits(found.estimate[lead, c], 4) + bounds)
         table.add_row(*cells)
     return table
+
+
+def _digits(value: float, count: int) -> str:
+    """So many significant digits, 1470 and not 1.47e+03."""
+    return f"{float(f'{value:.{count}g}'):g}"
 
 
 def draw_scores(skill: EnsembleSkill, path: Path, title: str) -> None:
