@@ -215,11 +215,13 @@ def test_arrays_that_were_replaced_by_hand(archive: WrittenArchive) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 2}', '{"version": 1}'])
-def test_a_damaged_record(archive: WrittenArchive, content: str) -> None:
+def test_a_damaged_record(archive: WrittenArchive, content: str, capsys: pytest.CaptureFixture[str]) -> None:
     (archive.folder / FOLDER / RECORD_FILE).write_text(content)
     with pytest.raises(DataError, match="not a readable record of statistics") as error:
         read_statistics(archive.folder, CHANNELS)
     assert f"compute it again: python -m weather.statistics {archive.folder}" in str(error.value)
+    compute(archive.folder)  # which is what the message says to do
+    assert "note: " in capsys.readouterr().out and read_record(archive.folder) is not None
 
 
 @pytest.mark.parametrize(("text", "steps"), [("1,2,4", (1, 2, 4)), ("12h, 6h,1d", (1, 2, 4)), ("4,24h", (4,))])

@@ -13,7 +13,7 @@ from weather.data.statistics_comparison import check_files, compare, deviations_
 from weather.data.statistics_merging import merge_archives
 from weather.data.statistics_record import StatisticsRecord
 from weather.data.statistics_table import print_deviations, print_record
-from weather.errors import ConfigError
+from weather.errors import ConfigError, DataError
 from weather.presentation.writing import write_json
 from weather.runtime.nodes import usable_cores
 from weather.runtime.progress import progress_bar
@@ -26,7 +26,7 @@ HOURS = {"h": 1.0, "d": 24.0}
 def compute_statistics(data_dir: Path, split: str, leads: str | None, workers: int | None, report: Path | None) -> int:
     """Read a split, show its statistics, and write them if it is the one to train with."""
     opened = open_split(data_dir, split)
-    before = read_record(data_dir) if split == "train" else None
+    before = _record_before(data_dir) if split == "train" else None
     kept = [] if before is None else [n for n in before.differences if sample_starts(opened.consecutive, n + 1).size]
     wanted = sorted({*kept, *(lead_steps(leads, opened) if leads else ())})
     with progress_bar("reading", unit="states") as progress:
@@ -47,6 +47,15 @@ def compute_statistics(data_dir: Path, split: str, leads: str | None, workers: i
         print(f"written: {data_dir / FOLDER}")
     _write_report(report, record)
     return 0
+
+
+def _record_before(data_dir: Path) -> StatisticsRecord | None:
+    """The record that will be replaced; one that is damaged is as good as none."""
+    try:
+        return read_record(data_dir)
+    except DataError as error:
+        print(f"note: {error} It is, but without the leads that it may have had; --leads adds them.")
+        return None
 
 
 def merge_statistics(data_dir: Path, others: list[Path], report: Path | None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -214,6 +215,26 @@ def test_chunks_are_not_cached(tmp_path: Path) -> None:
     run(source, tmp_path / "out", *SPLIT)
     with netCDF4.Dataset(source) as file:
         assert file["t2m"].get_var_chunk_cache()[0] == 0
+
+
+def test_what_the_disk_does_not_take_is_said_of_the_file(tmp_path: Path) -> None:
+    """A quota is reached while states are written; here it is a limit of the size of a file."""
+    source = write(tmp_path / "a.nc", {"t2m": field(times(100))})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def reach_the_limit() -> bool:  # asked between blocks, when the file is laid out
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8000, before[1]))
+        return False
+
+    try:
+        with pytest.raises(DataError, match=r"2001\.h5\.unfinished: the file cannot be written .*then goes on"):
+            run(
+                source, tmp_path / "out", *SPLIT, stop=lambda: any(tmp_path.rglob("*.unfinished")) and reach_the_limit()
+            )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    run(source, tmp_path / "out", *SPLIT)
+    np.testing.assert_array_equal(states(tmp_path / "out")[0][:, 0], expected(times(100)))
 
 
 @pytest.mark.parametrize(("words", "message"), [(["--step_hours", "nan"], "at least a minute"),

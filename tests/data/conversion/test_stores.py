@@ -49,3 +49,16 @@ def test_a_source_is_not_written_into(tmp_path: Path) -> None:
     file = write(tmp_path / "a.nc", {"t2m": field(TIME)})
     with pytest.raises(DataError, match="OUT is a file"):
         run(file, file, *SPLIT)
+
+
+def test_of_a_shard_only_the_chunks_that_are_wanted_take_memory(tmp_path: Path) -> None:
+    """The shard as a whole has 166 MB, a state of it 4 MB; it was never written, and so takes no time here."""
+    zarr = pytest.importorskip("zarr", minversion="3.0", reason="zarr 3 needs Python 3.11")
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=3)
+    for name, values, units in (("time", np.arange(40) * 6.0, "hours since 2001-01-01"),
+                                ("latitude", np.linspace(90, -90, 721), "degrees_north"),
+                                ("longitude", np.arange(0, 360, 0.25), "degrees_east")):  # fmt: skip
+        group.create_array(name, data=values, dimension_names=[name], attributes={"units": units})
+    group.create_array("t2m", shape=(40, 721, 1440), chunks=(1, 721, 1440), shards=(40, 721, 1440), dtype="f4",
+                       dimension_names=["time", "latitude", "longitude"])  # fmt: skip
+    assert "40 states" in run(tmp_path / "a.zarr", tmp_path / "out", *SPLIT, "--dry-run", memory=900 * 2**20).text

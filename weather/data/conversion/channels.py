@@ -88,14 +88,14 @@ def _matching(holdings: Sequence[Holding], asked: Asked) -> tuple[list[Holding],
     """Holdings of one variable, and the level where its name has one: ``z500``."""
     within = [holding for holding in holdings
               if not asked.file or fnmatch.fnmatch(Path(holding.source.path).name, asked.file)]  # fmt: skip
-    constant = sorted({holding.name for holding in within if holding.times is None})
-    within = [holding for holding in within if holding.times is not None]
     if not within:
         raise ConfigError(
             f"no source is called '{asked.file}'",
             where="--variables",
             fix=did_you_mean(asked.file, {Path(holding.source.path).name for holding in holdings}),
         )
+    constant = sorted({holding.name for holding in within if holding.times is None})
+    within = [holding for holding in within if holding.times is not None]
     exact = [holding for holding in within if holding.variable == asked.name]
     # Within a file the variable's own name decides; other files may call the same quantity otherwise.
     decided = {holding.source.path for holding in exact}

@@ -273,7 +273,7 @@ def _layout(
 ) -> tuple[tuple[int, ...], bool]:
     """Chunks on disk, and whether they have to be read whole."""
     encoding: Mapping[str, Any] = variable.encoding
-    chunks = encoding.get("shards") or encoding.get("chunks") or encoding.get("chunksizes")
+    chunks = encoding.get("chunks") or encoding.get("chunksizes")  # of a shard those within it, which are read alone
     if chunks and not encoding.get("contiguous") and source.kind in ("zarr", "netcdf4"):
         return tuple(int(min(chunk, size)) for chunk, size in zip(chunks, variable.shape, strict=True)), True
     grib = source.kind == "grib"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from weather.data.conversion.splitting import YearPart
 from weather.data.moments import Moments
 from weather.data.reader import plane_offsets
 from weather.data.year_file import FIELDS, create_year_file, open_for_reading
+from weather.errors import DataError
 
 COMMIT_BYTES = 64 * 2**20  # are put onto the disk at once; about twice as much is done again after a kill
 ORIGIN = np.datetime64("2000-01-01T00:00:00")
@@ -29,8 +31,7 @@ def write_part(plan: Plan, part: YearPart, fields: BlockFields, report: Report, 
     """Write one file, or go on with it; None where it was stopped before the end.
 
     Raises:
-        DataError: a block cannot be read, or has values that are not finite.
-        OSError: it cannot be written.
+        DataError: a block cannot be read, or has values that are not finite; or the file cannot be written.
     """
     journal, path = Journal(plan.archive, part), part.path(plan.archive)
     unfinished = path.with_name(path.name + ".unfinished")
@@ -106,19 +107,35 @@ def _begin(
 
 
 def _lay_out(plan: Plan, part: YearPart, unfinished: Path) -> None:
-    with create_year_file(
-        unfinished,
-        states=len(part.times),
-        channels=plan.channels.names,
-        latitude=plan.grid.latitude,
-        longitude=plan.grid.longitude,
-        time_hours=(part.times - ORIGIN).astype(np.int64) / 3600.0,
-        channel_units=plan.channels.units,
-        chunks=(1, len(plan.channels.names), *plan.grid.shape) if plan.chunked else None,
-        attributes=plan.attributes,
-        space_first=True,
+    with (
+        _writable(unfinished),
+        create_year_file(
+            unfinished,
+            states=len(part.times),
+            channels=plan.channels.names,
+            latitude=plan.grid.latitude,
+            longitude=plan.grid.longitude,
+            time_hours=(part.times - ORIGIN).astype(np.int64) / 3600.0,
+            channel_units=plan.channels.units,
+            chunks=(1, len(plan.channels.names), *plan.grid.shape) if plan.chunked else None,
+            attributes=plan.attributes,
+            space_first=True,
+        ),
     ):
         pass
+
+
+@contextlib.contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    """Say which file the disk would not take; HDF5 raises a RuntimeError of several lines."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise DataError(
+            f"the file cannot be written ({' '.join(str(error).split())[:200]})",
+            where=path,
+            fix="free the space, the quota or the right to write; the same command then goes on",
+        ) from error
 
 
 def _bytes_of(plan: Plan) -> Callable[[Block], int]:
@@ -152,7 +169,8 @@ def _write_blocks(
         moments.update(values)
         channels = list(plan.groups[block.group].group.channels)
         assert values.shape == (block.rows, len(channels), *plan.grid.shape), values.shape
-        _write(descriptor, values, offsets[block.first : block.end, channels])
+        with _writable(unfinished):
+            _write(descriptor, values, offsets[block.first : block.end, channels])
         return number, BlockResult(moments, filled)
 
     commit = _Commit(descriptor, journal)
@@ -209,8 +227,9 @@ class _Commit:
 
     def _keep(self, results: dict[int, BlockResult]) -> None:
         if results:
-            os.fdatasync(self.descriptor) if hasattr(os, "fdatasync") else os.fsync(self.descriptor)
-            self.journal.add(results)
+            with _writable(self.journal.path):
+                os.fdatasync(self.descriptor) if hasattr(os, "fdatasync") else os.fsync(self.descriptor)
+                self.journal.add(results)
 
     def close(self) -> None:
         """Keep what is left; returns when all of it is on the disk."""
