@@ -147,6 +147,7 @@ def _holdings(
     grids: dict[bytes, np.ndarray],
 ) -> list[Holding]:
     taken = []
+    stamps_known: dict[tuple[str, ...], Any] = {}  # hundreds of variables may share a million times
     for name, variable in sorted(dataset.variables.items(), key=lambda item: str(item[0])):
         dims = tuple(map(str, variable.dims))
         where = f"{source.path}, variable '{name}'"
@@ -158,7 +159,9 @@ def _holdings(
             continue
         if 0 in variable.shape:
             raise DataError(f"shape {variable.shape} is empty", where=where, fix="leave the file out")
-        stamps = stamps_of(dataset, dims, where, time_units)
+        if dims not in stamps_known:
+            stamps_known[dims] = stamps_of(dataset, dims, where, time_units)
+        stamps = stamps_known[dims]
         levels = levels_of(dataset, dims, where, level_units)
         times, time_dims = (None, ()) if stamps is None else (stamps[0], stamps[1])
         if {*STEPS} & {*time_dims} - {*select}:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from weather.data.conversion.counted_times import counted_times
 from weather.errors import DataError
 
 if TYPE_CHECKING:
@@ -132,6 +133,9 @@ def _plain_units(units: str) -> str:
 
 
 def _decode(values: np.ndarray, units: str, calendar: str, where: str) -> np.ndarray:
+    counted = counted_times(values, units, calendar)
+    if counted is not None:
+        return counted
     import cftime
 
     if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
