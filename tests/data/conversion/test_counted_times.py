@@ -8,8 +8,15 @@ import pytest
 from weather.data.conversion.counted_times import counted_times
 
 
-@pytest.mark.parametrize("units", ["hours since 1900-01-01", "days since 2000-1-31 12:30:00.0", "seconds since 1970-01-01",
-                                   "minutes since 1858-11-17T00:00"])  # fmt: skip
+@pytest.mark.parametrize(
+    "units",
+    [
+        "hours since 1900-01-01",
+        "days since 2000-1-31 12:30:00.0",
+        "seconds since 1970-01-01",
+        "minutes since 1858-11-17T00:00",
+    ],
+)
 @pytest.mark.parametrize("dtype", ["i4", "i8", "f4", "f8", ">i4"])
 def test_as_cftime_says(units: str, dtype: str) -> None:
     cftime = pytest.importorskip("cftime", reason="cftime is not installed")
