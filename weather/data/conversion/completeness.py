@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from weather.data.conversion.sources import SourceFile
+from weather.data.conversion.sources import SourceFile, reachable
 from weather.errors import DataError
 
 TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 8, 7: 1, 8: 2, 9: 4, 10: 8, 11: 8}
@@ -65,7 +65,8 @@ def absent_chunks(source: SourceFile, variable: str, missing: Sequence[float]) -
     """What to say of chunks that are not in a Zarr store and are read as a value that does not count as missing.
 
     Writers leave out chunks that hold nothing but the fill value; a chunk that was lost looks the same. The chunks of
-    a store at a URL are not listed, for that can take minutes: what is not there is met when it is read.
+    a store at a URL are not counted, for to list them can take minutes and gigabytes; where there is no fill value,
+    reading one refuses it.
 
     Args:
         missing: numbers that stand for no value, as NaN does anyway.
@@ -73,15 +74,17 @@ def absent_chunks(source: SourceFile, variable: str, missing: Sequence[float]) -
     Raises:
         DataError: chunks are absent, and the store gives no fill value.
     """
-    if source.remote:
-        return ""
     import zarr
 
-    array = zarr.open_group(source.path, mode="r")[variable]
+    with reachable(source) as store:
+        array = zarr.open_group(store, mode="r")[variable]
     assert isinstance(array, zarr.Array)
     fill = array.fill_value
     if fill is not None and (fill != fill or float(fill) in missing):  # type: ignore[arg-type]
         return ""
+    if source.remote:
+        said = f"{source.path}, variable '{variable}': chunks that are not in the store"
+        return "" if fill is None else f"{said} are read as its fill value, {fill:g}, and not counted"
     absent = array.nchunks - array.nchunks_initialized
     if not absent:
         return ""

@@ -139,6 +139,7 @@ def _holdings(
     grids: dict[bytes, np.ndarray],
 ) -> list[Holding]:
     taken = []
+    stamps = _once_for_each(stamps_of)
     for name, variable in sorted(dataset.variables.items(), key=lambda item: str(item[0])):
         dims = tuple(map(str, variable.dims))
         where = f"{source.path}, variable '{name}'"
@@ -151,7 +152,7 @@ def _holdings(
         refusals: list[DataError] = []
         if 0 in variable.shape:
             refusals.append(DataError(f"shape {variable.shape} is empty", where=where, fix="leave the file out"))
-        times, time_dims = _try(refusals, (NEVER, ()), stamps_of, dataset, dims, where, time_units) or (None, ())
+        times, time_dims = _try(refusals, (NEVER, ()), stamps, dataset, dims, where, time_units) or (None, ())
         levels = _try(refusals, Levels(None, (), "unknown"), levels_of, dataset, dims, where, level_units)
         if {*STEPS} & {*time_dims} - {*select}:
             notes[f"{where}: its states are steps of forecasts, each stamped with the time that it is for"] = None
@@ -198,6 +199,18 @@ def _holdings(
             )
         )
     return taken
+
+
+def _once_for_each(stamps_of: Callable[..., Any]) -> Callable[..., Any]:
+    """Decodes the times of a set of dimensions once: hundreds of variables may share a million."""
+    known: dict[tuple[str, ...], Any] = {}
+
+    def stamps(dataset: xarray.Dataset, dims: tuple[str, ...], *more: Any) -> Any:
+        if dims not in known:
+            known[dims] = stamps_of(dataset, dims, *more)
+        return known[dims]
+
+    return stamps
 
 
 def _try(refusals: list[DataError], otherwise: Any, look: Callable[..., Any], *where: Any) -> Any:

@@ -93,7 +93,8 @@ def common_times(groups: Sequence[Group], places: Sequence[Places]) -> tuple[np.
                         rule=f"a state has all channels; {spans}", fix="leave a variable or a file out")  # fmt: skip
     notes = []
     for group, place in zip(groups, places, strict=True):
-        alone = place.times[~np.isin(place.times, times)]
+        # Equally many are the same; to look each up would take long where there are a million.
+        alone = place.times[~np.isin(place.times, times)] if len(place.times) > len(times) else times[:0]
         if alone.size:
             notes.append(f"{group.name}: {alone.size} state(s) are left out as gaps, the first {alone[0]}, "
                          "for another variable lacks them")  # fmt: skip

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from weather.data.conversion.completeness import check_grib, check_netcdf3
-from weather.data.conversion.sources import SourceFile
+from weather.data.conversion.sources import SourceFile, reachable
 from weather.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -38,13 +39,17 @@ def import_reader(kind: str) -> None:
     """
     for module, package in (("xarray", "xarray"), NEEDS[kind]):
         try:
-            importlib.import_module(module)
+            found = importlib.import_module(module)
         except Exception as error:  # cfgrib raises RuntimeError where the eccodes library is missing
             raise ConfigError(
                 f"the package {module} cannot be imported ({str(error).splitlines()[0]})",
                 where=f"reading {kind}",
                 fix=f"pip install {package}",
             ) from error
+        if module == "zarr" and int(found.__version__.split(".")[0]) < 3:
+            raise ConfigError(f"zarr {found.__version__} is installed", where="reading zarr",
+                              rule="zarr 3 reads both formats of Zarr; it needs Python 3.11",
+                              fix="pip install 'zarr>=3', with a later Python if that fails")  # fmt: skip
 
 
 def open_source(source: SourceFile, index_folder: Path | None = None) -> list[xarray.Dataset]:
@@ -116,15 +121,10 @@ def _open(source: SourceFile, index_folder: Path | None) -> list[xarray.Dataset]
 def _open_by_url(source: SourceFile) -> xarray.Dataset:
     import xarray
 
-    from weather.data.conversion.remote_store import RemoteStore
-
-    store = RemoteStore(source.path, credentials=source.credentials)
-    try:
-        dataset = xarray.open_dataset(cast("Any", store), engine="zarr", chunks=None, **RAW)
-    except BaseException:
-        store.shut()
-        raise
-    dataset.set_close(store.shut)
+    with contextlib.ExitStack() as stack:
+        store = stack.enter_context(reachable(source))
+        dataset = xarray.open_dataset(store, engine="zarr", chunks=None, **RAW)
+        dataset.set_close(stack.pop_all().close)
     return dataset
 
 

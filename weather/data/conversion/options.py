@@ -20,8 +20,9 @@ DESCRIPTION = """\
 Make an archive (train/ valid/ test/ with one HDF5 file a year, stats/, provenance.json) out of gridded data.
 
 SOURCE is a file, a folder or a glob of NetCDF 3 or 4, Zarr 2 or 3 (WeatherBench 2 and ARCO layout among them) or
-GRIB 1 or 2. Variables may be in one file or in many, by variable, year or month: they are joined by time. They are
-read lazily, in bounded memory. Names are those of ERA5, CF, WeatherBench 2 or GRIB: 2m_temperature, 2t and t2m are one.
+GRIB 1 or 2, or the URL of a Zarr store: gs://, s3://, https:// (pip install aiohttp gcsfs s3fs). Variables may be in
+one file or in many, by variable, year or month: they are joined by time. They are read lazily, in bounded memory.
+Names are those of ERA5, CF, WeatherBench 2 or GRIB: 2m_temperature, 2t and t2m are one.
 
 Rows of the archive run from north to south, columns of a global grid from 0 to 360 degrees east. Units stay as they
 are and are written down. A state has all channels: times that one variable lacks, and missing steps, are gaps.
@@ -35,6 +36,10 @@ examples:
   forty years of WeatherBench 2, four files at once:
     python -m weather.convert wb2.zarr data/era5 --variables z t u v q t2m msl --levels 500 700 850 \\
         --years 1979-2016 --valid_years 2017 --test_years 2018 --workers 4
+  the same from where it is published; a server gives more to more workers:
+    python -m weather.convert gs://weatherbench2/datasets/era5/1959-2023_01_10-6h-64x32_equiangular_conservative.zarr \
+        data/era5 --variables z t u v q t2m msl --levels 500 700 850 --years 1979-2016 --valid_years 2017 \
+        --test_years 2018 --workers 4
   a coarser grid by area means, with land-sea mask and orography, and sea surface temperature filled over land:
     python -m weather.convert era5.zarr data/coarse --variables t2m sst --static lsm orography \\
         --resolution 1.5 --fill nearest
@@ -45,7 +50,8 @@ examples:
 
 The same command goes on after an interruption of any kind: whole files are kept, and of a file that was begun the
 blocks that are on the disk, if --memory and --workers are the same (else that file is begun again). Statistics are
-the same as without the interruption. Exit status: 0 complete, 75 stopped by a signal in good order, else failed.
+the same as without the interruption. What a server does not answer is asked for again, for about a minute. Exit
+status: 0 complete, 75 stopped by a signal in good order, else failed.
 """
 
 
@@ -59,7 +65,12 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = arguments.add_argument
-    add("sources", nargs="+", metavar="SOURCE", help="files, folders, Zarr stores or globs; they and OUT come first")
+    add(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="files, folders, Zarr stores, their URLs, or globs; they and OUT come first",
+    )
     add("archive", metavar="OUT", help="folder of the archive")
     what = arguments.add_argument_group("what is converted")
     add = what.add_argument

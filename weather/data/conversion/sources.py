@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from weather.data.conversion.urls import checked, is_url
 from weather.errors import DataError
@@ -128,3 +130,22 @@ def identify(path: Path) -> SourceFile:
         raise DataError(f"neither NetCDF nor GRIB (it begins with {head[:4]!r})", where=path, rule=FORMATS,
                         fix="fetch it again (an error page of a download?), or leave it out")  # fmt: skip
     return SourceFile(str(path), kind, status.st_size, status.st_mtime_ns)
+
+
+@contextmanager
+def reachable(source: SourceFile) -> Iterator[Any]:
+    """What Zarr opens: a path, or within the block a store that is read by URL.
+
+    Raises:
+        ConfigError: a package is missing.
+    """
+    if not source.remote:
+        yield source.path
+        return
+    from weather.data.conversion.remote_store import RemoteStore
+
+    store = RemoteStore(source.path, credentials=source.credentials)
+    try:
+        yield store
+    finally:
+        store.shut()

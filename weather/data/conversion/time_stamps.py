@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from weather.data.conversion.counted_times import counted_times
 from weather.data.conversion.decoding import coordinate_values
 from weather.errors import DataError
 
@@ -191,6 +192,9 @@ def _in_microseconds(values: np.ndarray, units: str) -> tuple[np.ndarray, str]:
 
 
 def _decode(values: np.ndarray, units: str, calendar: str, where: str) -> np.ndarray:
+    counted = counted_times(values, units, calendar)
+    if counted is not None:
+        return counted
     import cftime
 
     try:

@@ -42,7 +42,7 @@ def checked(word: str) -> str:
                           rule="the URL is written into provenance.json",
                           fix="put them into ~/.netrc, which is looked into")  # fmt: skip
     if re.search(r"[?#*]", rest):
-        raise ConfigError("a URL with ?, # or *", where=word, rule="a URL names one Zarr store; its chunks are below it",
+        raise ConfigError("a URL with ?, # or *", where=word, rule="a URL names one Zarr store",
                           fix="name each store; of a signed URL, fetch the store first")  # fmt: skip
     if FILE_SUFFIXES.search(url):
         raise ConfigError("files are not read by URL", where=word,
