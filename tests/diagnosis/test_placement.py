@@ -6,7 +6,7 @@ import pytest
 
 from tests.diagnosis.machines import found, record
 from weather.diagnosis.findings import Severity
-from weather.diagnosis.placement import core_section, device_section, join_ranks, memory_section, write_list
+from weather.diagnosis.placement import core_section, device_section, join_ranks, memory_section
 
 
 def test_ranks_with_devices_and_cores_of_their_own_are_left_in_peace() -> None:
@@ -82,6 +82,5 @@ def test_small_shared_memory_matters_to_several_ranks_with_devices() -> None:
 
 
 def test_lists_are_written_short() -> None:
-    assert write_list([0, 1, 2, 8, 10, 11]) == "0-2,8,10-11"
     assert join_ranks([record(3)]) == "rank 3"
     assert join_ranks([record(rank) for rank in range(20)]) == "ranks 0, 1, 2, 3, 4, 5, ... (20 ranks)"

@@ -42,3 +42,15 @@ def test_numbers(write: Callable[[float], str], value: float, text: str) -> None
 def test_the_floor_of_an_interval_in_logarithms_is_zero() -> None:
     assert numbers.between(Interval(0.1, 1e-12, 0.213, 0.9)) == "0 to 0.213"
     assert numbers.raised("N", -0.42) == "N⁻⁰·⁴²"
+
+
+@pytest.mark.parametrize(
+    ("years", "text"),
+    [([], ""), ([1997], "1997"), ([1997, 1990, 1991, 1991, 2000, 2001], "1990-1991, 1997, 2000-2001")],
+)
+def test_numbers_in_a_row_are_written_short(years: list[int], text: str) -> None:
+    assert numbers.ranges(years) == text
+
+
+def test_cores_are_written_as_linux_does() -> None:
+    assert numbers.ranges({11, 0, 1, 2, 8, 10}, ",") == "0-2,8,10-11"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from weather.data.statistics_comparison import AGREES, Deviation
 from weather.data.statistics_record import StatisticsRecord
+from weather.presentation.numbers import ranges
 
 
 def print_record(record: StatisticsRecord, title: str) -> None:
@@ -32,7 +33,7 @@ def print_record(record: StatisticsRecord, title: str) -> None:
         for index, name in enumerate(record.channels):
             changes.add_row(name, *(f"{each.stds[index]:.4g}" for each in record.differences.values()))
         console.print(changes)
-    years = f", {'year' if len(record.years) == 1 else 'years'} {_ranges(record.years)}" if record.years else ""
+    years = f", {'year' if len(record.years) == 1 else 'years'} {ranges(record.years)}" if record.years else ""
     points = f"{record.grid.latitudes} x {record.grid.longitudes} points"
     print(f"{record.states} states in {len(record.files)} file(s){years}, {points}, without area weights")
 
@@ -53,14 +54,3 @@ def print_deviations(deviations: Sequence[Deviation], step_hours: float) -> None
     Console().print(table)
     wrong = sum(not each.agrees for each in deviations)
     print(f"{len(deviations) - wrong} of {len(deviations)} agree within {AGREES:g}")
-
-
-def _ranges(years: Sequence[int]) -> str:
-    """1990-1995, 1997."""
-    runs: list[list[int]] = []
-    for year in years:
-        if runs and year == runs[-1][-1] + 1:
-            runs[-1].append(year)
-        else:
-            runs.append([year])
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)

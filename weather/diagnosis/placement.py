@@ -6,10 +6,11 @@ Pure functions of the records of all ranks.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from weather.diagnosis.findings import Section, Severity
 from weather.diagnosis.rank_record import VISIBILITY, RankRecord
+from weather.presentation.numbers import ranges
 
 # NCCL's buffers between the ranks of a node are in /dev/shm, of which containers by default have 64 MB ("Shared
 # memory" in the troubleshooting page of NCCL's documentation).
@@ -35,15 +36,9 @@ def join_ranks(records: Sequence[RankRecord]) -> str:
     return f"ranks {', '.join(numbers[:-1])} and {numbers[-1]}"
 
 
-def write_list(numbers: Sequence[int]) -> str:
-    """Such as 0-3,8."""
-    pieces: list[list[int]] = []
-    for number in sorted(set(numbers)):
-        if pieces and number == pieces[-1][1] + 1:
-            pieces[-1][1] = number
-        else:
-            pieces.append([number, number])
-    return ",".join(f"{a}" if a == b else f"{a}-{b}" for a, b in pieces)
+def _cores(numbers: Iterable[int]) -> str:
+    """Such as 0-3,8, as Linux and Slurm write them."""
+    return ranges(numbers, ",")
 
 
 def device_section(records: Sequence[RankRecord]) -> Section:
@@ -95,9 +90,9 @@ def core_section(records: Sequence[RankRecord]) -> Section:
     """The cores of all ranks: overlap, too many threads, too few."""
     section = Section("cores", columns=("rank", "host", "cores", "count", "of", "threads", "core_numa", "device_numa"))
     for record in records:
-        numa = write_list(record.core_numa)
+        numa = _cores(record.core_numa)
         section.rows.append(
-            (record.rank, record.host, write_list(record.cores), len(record.cores), record.machine_cores,
+            (record.rank, record.host, _cores(record.cores), len(record.cores), record.machine_cores,
              record.threads, numa, record.device_numa)
         )  # fmt: skip
     for ranks in by_node(records):
@@ -120,7 +115,7 @@ def _judge_overlap(section: Section, ranks: Sequence[RankRecord]) -> None:
         section.find(
             Severity.ERROR,
             "machine.affinity",
-            f"the {len(ranks)} ranks on {host} have {len(users)} core(s) together: {write_list(list(users))}, of "
+            f"the {len(ranks)} ranks on {host} have {len(users)} core(s) together: {_cores(users)}, of "
             f"{ranks[0].machine_cores}; a run is slower by the number of ranks a core, or more",
             fix,
         )
@@ -140,7 +135,7 @@ def _judge_overlap(section: Section, ranks: Sequence[RankRecord]) -> None:
     section.find(
         Severity.WARNING,
         "machine.affinity",
-        f"{join_ranks(sharing_ranks)} on {host} overlap on core(s) {write_list(list(shared))}",
+        f"{join_ranks(sharing_ranks)} on {host} overlap on core(s) {_cores(shared)}",
         fix,
     )
 
@@ -177,7 +172,7 @@ def _judge_domains(section: Section, record: RankRecord) -> None:
         Severity.WARNING,
         "machine.numa",
         f"rank {record.rank} on {record.host}: the device is at memory domain {record.device_numa}, the cores "
-        f"{write_list(record.cores)} at {write_list(record.core_numa)}{far}",
+        f"{_cores(record.cores)} at {_cores(record.core_numa)}{far}",
         "bind the rank to cores next to its device (srun --gpu-bind=closest, or a core mask by the machine's map)",
     )
 

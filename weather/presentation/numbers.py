@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Protocol
 
 SUPERSCRIPTS = str.maketrans("-0123456789.", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹·")
@@ -89,3 +90,14 @@ def between(interval: Bounds, digits: int = 3) -> str:
     """The bounds."""
     low = 0.0 if 0 < interval.low < VANISHED else interval.low
     return f"{number(low, digits)} to {number(interval.high, digits)}"
+
+
+def ranges(numbers: Iterable[int], comma: str = ", ") -> str:
+    """Whole numbers such as 1990-1995, 1997: rising, each once."""
+    runs: list[list[int]] = []
+    for each in sorted(set(numbers)):
+        if runs and each == runs[-1][1] + 1:
+            runs[-1][1] = each
+        else:
+            runs.append([each, each])
+    return comma.join(f"{first}" if first == last else f"{first}-{last}" for first, last in runs)

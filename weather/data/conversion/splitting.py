@@ -10,6 +10,7 @@ import numpy as np
 
 from weather.data.conversion.request import SPLITS, SplitRule
 from weather.errors import ConfigError
+from weather.presentation.numbers import ranges
 
 
 @dataclass(frozen=True)
@@ -73,13 +74,8 @@ def _check_years(rule: SplitRule, years: np.ndarray) -> None:
             raise ConfigError(
                 f"{', '.join(map(str, missing[:10]))}{', ...' if len(missing) > 10 else ''} not in the sources",
                 where="--years" if split == "train" else f"--{split}_years",
-                rule=f"states at which all variables are there are of {_spans(there)}",
+                rule=f"states at which all variables are there are of {ranges(there)}",
             )
-
-
-def _spans(years: list[int]) -> str:
-    runs = np.split(years, np.flatnonzero(np.diff(years) > 1) + 1)
-    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
 
 
 def _years_of(named: Mapping[str, tuple[int, ...]], years: np.ndarray) -> tuple[dict[str, list[int]], str]:
@@ -88,7 +84,7 @@ def _years_of(named: Mapping[str, tuple[int, ...]], years: np.ndarray) -> tuple[
     there = np.unique(years).tolist()
     if len(there) < 3:
         raise ConfigError(
-            f"{len(there)} calendar year(s), {_spans(there)}, cannot be split by years",
+            f"{len(there)} calendar year(s), {ranges(there)}, cannot be split by years",
             where="--years",
             rule="by default the last year tests, the one before validates, the others train: three are needed",
             fix="set --valid_from DATE --test_from DATE, or --split 0.7,0.15,0.15"
