@@ -140,6 +140,9 @@ def uneven_steps(split: Split) -> str | None:
 def initial_samples(split: Split, model: ModelStep, longest: int) -> Samples:
     """The samples whose longest lead has truth, so that all leads are verified from the same initial times.
 
+    No state is missing on the way, and all are of this split: WeatherBench 2 asks for truth at each lead alone, and
+    takes that of the next year too.
+
     Args:
         longest: forecasts in a row.
 
