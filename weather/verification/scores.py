@@ -203,7 +203,8 @@ class Scores:
             return scores[0] if theirs is None else scores[0] - scores[1]
 
         series = [ours] if theirs is None else [ours, theirs]
-        estimate = score(*(values.mean(axis=1) for values in series))
+        with np.errstate(invalid="ignore"):  # both blew up
+            estimate = score(*(values.mean(axis=1) for values in series))
         low, high = np.full_like(estimate, np.nan), np.full_like(estimate, np.nan)
         if self.replicates and self.samples >= FEWEST:
             for lead, length in enumerate(self.blocks):
