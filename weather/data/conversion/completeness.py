@@ -5,10 +5,15 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
 
 from weather.data.conversion.sources import SourceFile, reachable
 from weather.errors import DataError
+
+if TYPE_CHECKING:
+    import xarray
 
 TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 8, 7: 1, 8: 2, 9: 4, 10: 8, 11: 8}
 STREAMING = 2**32 - 1  # count of records that a writer has left open
@@ -59,6 +64,27 @@ def check_grib(path: Path) -> None:
             begin, found = begin + length, True
     if not found:
         raise _truncated(path, "no whole message is in it")
+
+
+def check_messages(variable: xarray.Variable, where: str) -> None:
+    """Refuse a GRIB variable with several messages at one time, step and level that differ: cfgrib takes the first.
+
+    Raises:
+        DataError: where in the file the two messages begin.
+    """
+    array: Any = variable._data  # cfgrib's own array, within those by which xarray delays the reading
+    while not hasattr(array, "field_id_index") and hasattr(array, "array"):
+        array = array.array
+    for first, *others in getattr(array, "field_id_index", {}).values():
+        for other in others:
+            one, two = (array.index.get_field(place)["values"] for place in (first, other))
+            if not np.array_equal(one, two):
+                raise DataError(
+                    f"the messages at bytes {first} and {other} are of one time, step and level, and differ",
+                    where=where,
+                    rule="a time that is there twice holds the same fields; sums are told apart by their end alone",
+                    fix="leave those out that you do not want: grib_copy -w stepRange=0-6 IN.grib OUT.grib",
+                )
 
 
 def absent_chunks(source: SourceFile, variable: str, missing: Sequence[float]) -> str:

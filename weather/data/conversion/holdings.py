@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from weather.data.conversion.completeness import check_messages
 from weather.data.conversion.coordinates import Levels, degrees, horizontal, is_curvilinear, levels_of
 from weather.data.conversion.decoding import Packing, packing_of
 from weather.data.conversion.names import short_name
@@ -152,6 +153,8 @@ def _holdings(
         refusals: list[DataError] = []
         if 0 in variable.shape:
             refusals.append(DataError(f"shape {variable.shape} is empty", where=where, fix="leave the file out"))
+        if source.kind == "grib":
+            _try(refusals, None, check_messages, variable, where)
         times, time_dims = _try(refusals, (NEVER, ()), stamps, dataset, dims, where, time_units) or (None, ())
         levels = _try(refusals, Levels(None, (), "unknown"), levels_of, dataset, dims, where, level_units)
         if {*STEPS} & {*time_dims} - {*select}:
