@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 Mood = Callable[[str, int], int]  # path, and how often it was asked for before: a status, or 0: the line breaks
 
@@ -55,7 +57,7 @@ class Server(ThreadingHTTPServer):
 
 
 class Objects(BaseHTTPRequestHandler):
-    """Answers GET with an object or a part of it."""
+    """Answers GET with an object or a part of it, and HEAD."""
 
     server: Server
     protocol_version = "HTTP/1.1"
@@ -64,7 +66,7 @@ class Objects(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        path = self.path.lstrip("/")
+        path = _key(self.path)
         with self.server.answering(path) as before:
             time.sleep(self.server.delay)
             file = self.server.folder / path
@@ -85,7 +87,16 @@ class Objects(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(body)))
             self.send_header("Content-Type", "text/html" if folder else "application/octet-stream")
             self.end_headers()
-            self.wfile.write(body)
+            if self.command == "GET":
+                self.wfile.write(body)
+
+    do_HEAD = do_GET
+
+
+def _key(path: str) -> str:
+    """Name of the object that a path of HTTP, S3 or Google's JSON interface asks for."""
+    google = re.match(r"/download/storage/v1/b/([^/]+)/o/([^?]+)", path)
+    return f"{google[1]}/{unquote(google[2])}" if google else path.lstrip("/").split("?")[0]
 
 
 def _links(folder: Path) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -18,7 +19,7 @@ import pytest
 
 from tests.data.conversion.server import serving
 from tests.data.conversion.sources import SPLIT, expected, field, run, states, times, xarray
-from weather.data.conversion import patience
+from weather.data.conversion import blocks, patience
 from weather.errors import ConfigError, DataError
 
 pytest.importorskip("zarr", minversion="3.0", reason="zarr 3 is not installed")
@@ -27,6 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Consolidated metadata is current
 TIME = times(20)
 LEVELS = [500.0, 700.0, 850.0]
 ROOT = Path(__file__).resolve().parents[3]
+SMALL_BLOCK = 4 * 2 * 7 * 12 * 2  # two states
 WANTED = (*SPLIT, "--variables", "t2m", "t", "--levels", "850", "500")
 
 
@@ -52,7 +54,9 @@ def check(archive: Path) -> None:
 
 
 @pytest.mark.parametrize(("version", "consolidated"), [(2, True), (3, True), (2, False), (3, False)])
-def test_only_the_chunks_that_are_wanted_are_asked_for(tmp_path: Path, version: int, consolidated: bool) -> None:
+def test_only_the_chunks_that_are_wanted_are_asked_for(
+    tmp_path: Path, version: int, consolidated: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     store(tmp_path / "s/era5.zarr", version, consolidated=consolidated)
     with serving(tmp_path / "s", lists=not consolidated) as server:
         url = f"{server.url}/era5.zarr"
@@ -63,9 +67,27 @@ def test_only_the_chunks_that_are_wanted_are_asked_for(tmp_path: Path, version: 
         count = len(server.asked)
         assert "nothing to do" in run(url, tmp_path / "out", *WANTED).text
         assert not any(chunk.match(path) for path in server.asked[count:])
+    gc.collect()
+    assert "Unclosed" not in caplog.text
     check(tmp_path / "out")
     said = json.loads((tmp_path / "out/provenance.json").read_text())["sources"]
     assert [sorted(each) for each in said] == [["fingerprint", "kind", "path"]] and said[0]["path"] == url
+
+
+@pytest.mark.parametrize(("scheme", "package", "variable"), [
+    ("gs", "gcsfs", "STORAGE_EMULATOR_HOST"), ("s3", "s3fs", "AWS_ENDPOINT_URL")
+])  # fmt: skip
+def test_buckets_are_read_without_credentials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str, package: str, variable: str
+) -> None:
+    pytest.importorskip(package, reason=f"{package} is not installed")
+    store(tmp_path / "s/bucket/era5.zarr")
+    with serving(tmp_path / "s") as server:
+        monkeypatch.setenv(variable, server.url)
+        run(f"{scheme}://bucket/era5.zarr", tmp_path / "out", *WANTED)
+        with pytest.raises(DataError, match=f"{scheme}://bucket/none.zarr: no Zarr store is there"):
+            run(f"{scheme}://bucket/none.zarr", tmp_path / "other", *WANTED)
+    check(tmp_path / "out")
 
 
 def test_another_date_in_the_group_is_the_same_store_and_other_units_are_not(tmp_path: Path) -> None:
@@ -197,11 +219,11 @@ def test_a_dry_run_reads_one_block_and_writes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_killed_without_warning_it_goes_on(tmp_path: Path) -> None:
+def test_killed_without_warning_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store(tmp_path / "s/era5.zarr")
     words = [sys.executable, "-c", (
         "from weather.data.conversion import blocks, writing\n"
-        "blocks.USUAL_BLOCK = 4 * 2 * 7 * 12 * 2; writing.COMMIT_BYTES = 1\n"
+        f"blocks.USUAL_BLOCK = {SMALL_BLOCK}; writing.COMMIT_BYTES = 1\n"
         "from weather.convert import main; main()"
     )]  # fmt: skip
     journal = tmp_path / "out/conversion.partial/train-2001.jsonl"
@@ -218,8 +240,8 @@ def test_killed_without_warning_it_goes_on(tmp_path: Path) -> None:
         assert process.returncode == -9, said
         before = len(server.asked)
         server.delay = 0.0
-        done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
-        assert done.returncode == 0 and done.stderr == "", done
+        monkeypatch.setattr(blocks, "USUAL_BLOCK", SMALL_BLOCK)
+        run(f"{server.url}/era5.zarr", tmp_path / "out", *WANTED)
         again = [path for path in server.asked[before:] if path in server.asked[:before] and "temperature/" in path]
     assert len(again) <= 16  # of blocks that were under way, or not yet in the journal
     check(tmp_path / "out")
