@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from weather.benchmarks.workload import FACTS, Workload
+from weather.benchmarks.workload import Workload
 from weather.config.wrapper import ConfigWrapper
 from weather.runtime.device import choose_device, wait_for
 from weather.runtime.ranks import Ranks
@@ -51,7 +51,7 @@ def measure_checkpoint(
         foreground = CheckpointStore(Path(place) / "foreground", 1, asynchronous=False)
 
         def save(store: CheckpointStore, step: int) -> Saving:
-            return store.save(f"checkpoint_step_{step}", our.strategy.state_dict, Progress(step=step), FACTS)
+            return store.save(f"checkpoint_step_{step}", our.strategy.state_dict, Progress(step=step), workload.facts)
 
         save(background, 1)  # makes the buffers, and is not counted
         background.wait()

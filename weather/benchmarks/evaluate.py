@@ -15,7 +15,7 @@ import torch
 
 from weather.benchmarks.random_archive import write_random_archive
 from weather.benchmarks.timing import share, take_turns
-from weather.benchmarks.workload import FACTS, Workload
+from weather.benchmarks.workload import Workload
 from weather.config.wrapper import ConfigWrapper
 from weather.data.archive import Archive, open_archive
 from weather.data.loader import Samples
@@ -113,7 +113,9 @@ class _Evaluation:
     def _restored(self, folder: Path) -> Forecaster:
         """The model by way of a checkpoint, as evaluation gets it."""
         store = CheckpointStore(folder / "checkpoints", 1, asynchronous=False)
-        saving = store.save("checkpoint_step_1", self.training.strategy.state_dict, Progress(step=1), FACTS)
+        saving = store.save(
+            "checkpoint_step_1", self.training.strategy.state_dict, Progress(step=1), self.workload.facts
+        )
         store.wait()
         return restore(self.config, read_checkpoint(saving.path), self.archive, self.device)
 

@@ -25,7 +25,6 @@ from weather.training.optimizer import build_optimizer
 from weather.training.schedule import learning_rate
 from weather.verification.metrics import area_weights
 
-FACTS: dict[str, Any] = {"config": {}, "samples": {}, "strategy": "single", "world_size": 1}  # of its checkpoints
 TOTAL_STEPS = 10**6  # of the schedule that the benchmark pretends to follow
 
 
@@ -80,6 +79,11 @@ class Workload:
         weights = torch.from_numpy(area_weights(default_latitude(rows))).float()[None, :, None].to(target)
         self.loss = lambda forecast: weighted_mean_squared_error(forecast, truth, weights)
         self.cost = model_cost(model)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Of checkpoints of the model: those of a run that has read no samples."""
+        return {"config": self.config.to_dict(), "samples": {}, "strategy": "single", "world_size": 1}
 
     def build_model(self) -> WeatherTransformer:
         dtype = self.device.autocast_dtype or torch.float32

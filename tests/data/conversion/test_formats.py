@@ -127,6 +127,10 @@ def test_constant_fields_go_to_their_own_file(tmp_path: Path) -> None:
         assert file["channel"].asstr()[()].tolist() == ["land_sea_mask"]
         np.testing.assert_array_equal(file["fields"][0], mask)
     assert open_archive(DataSection(data_dir=str(tmp_path / "out"))).channels == ("t2m",)
+    write(tmp_path / "b.nc", {"lsm": mask + 1})
+    run(tmp_path / "*.nc", tmp_path / "other", *SPLIT, "--static", "b.nc:lsm")
+    with h5py.File(tmp_path / "other/static.h5") as file:
+        np.testing.assert_array_equal(file["fields"][0], mask + 1)
 
 
 def test_splits_by_years_days_and_default(tmp_path: Path) -> None:

@@ -130,17 +130,18 @@ def test_grib_with_one_quantity_at_many_heights(tmp_path: Path) -> None:
     found, _ = states(tmp_path / "out")
     np.testing.assert_array_equal(found[:, :, 0, 0], np.arange(5)[:, None] * 10.0 + [5, 0, 1])
     whole = (tmp_path / "gfs.f000").read_bytes()
-    (tmp_path / "twice.grib").write_bytes(whole + whole)
-    assert "5 states" in run(tmp_path / "twice.grib", tmp_path / "twice", *SPLIT, "--variables", "t2m").text
-    with open(tmp_path / "twice.grib", "ab") as file:  # the last message once more, with another value
-        message = eccodes.codes_new_from_message(whole[whole.rfind(b"GRIB") :])
+    last = whole[whole.rfind(b"GRIB") :]
+    (tmp_path / "twice.grib").write_bytes(last + last)
+    assert "1 states" in run(tmp_path / "twice.grib", tmp_path / "twice", "--split", "1,0,0").text
+    with open(tmp_path / "twice.grib", "ab") as file:  # and once more, with another value
+        message = eccodes.codes_new_from_message(last)
         eccodes.codes_set_values(message, np.full(84, 3.0))
         eccodes.codes_write(message, file)
         eccodes.codes_release(message)
     with pytest.raises(
-        DataError, match=rf"messages at bytes {whole.rfind(b'GRIB')} and {2 * len(whole)} are of one time"
+        DataError, match=rf"the messages at bytes 0 and {2 * len(last)} are of one time, step and level"
     ):
-        run(tmp_path / "twice.grib", tmp_path / "refused", *SPLIT, "--variables", "t2m")
+        run(tmp_path / "twice.grib", tmp_path / "refused", "--split", "1,0,0")
     with pytest.raises(DataError, match="a variable with levels, and here one without; name the level, as in t500"):
         run(tmp_path / "gfs.f000", tmp_path / "refused", *SPLIT, "--variables", "t")
 

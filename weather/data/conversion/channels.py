@@ -84,16 +84,26 @@ def choose_channels(holdings: Sequence[Holding], asked: Sequence[Asked], levels:
     return Channels(names, tuple(units), tuple(made), _notes(made, units))
 
 
-def _matching(holdings: Sequence[Holding], asked: Asked) -> tuple[list[Holding], float | None]:
-    """Holdings of one variable, and the level where its name has one: ``z500``."""
+def in_file(holdings: Sequence[Holding], asked: Asked, option: str) -> list[Holding]:
+    """Holdings of the files that a word of the request names; all where it names none.
+
+    Raises:
+        ConfigError: no file is called so.
+    """
     within = [holding for holding in holdings
               if not asked.file or fnmatch.fnmatch(Path(holding.source.path).name, asked.file)]  # fmt: skip
     if not within:
         raise ConfigError(
             f"no source is called '{asked.file}'",
-            where="--variables",
+            where=option,
             fix=did_you_mean(asked.file, {Path(holding.source.path).name for holding in holdings}),
         )
+    return within
+
+
+def _matching(holdings: Sequence[Holding], asked: Asked) -> tuple[list[Holding], float | None]:
+    """Holdings of one variable, and the level where its name has one: ``z500``."""
+    within = in_file(holdings, asked, "--variables")
     constant = sorted({holding.name for holding in within if holding.times is None})
     within = [holding for holding in within if holding.times is not None]
     exact = [holding for holding in within if holding.variable == asked.name]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from weather.data.conversion.blocks import Plan
+from weather.data.conversion.channels import in_file
 from weather.data.conversion.decoding import decode
 from weather.data.conversion.holdings import Holding
 from weather.data.conversion.horizontal import Arrangement, arrange
@@ -36,9 +37,8 @@ def choose_static(holdings: Sequence[Holding], asked: Sequence[Asked]) -> Static
     """
     names, chosen = [], []
     for each in asked:
-        found = [h for h in holdings if h.variable == each.name] or [
-            h for h in holdings if h.name == asked_name(each.name)
-        ]
+        within = in_file(holdings, each, "--static")
+        found = [h for h in within if h.variable == each.name] or [h for h in within if h.name == asked_name(each.name)]
         if not found:
             raise ConfigError(
                 f"no variable '{each.name}' in the sources",
