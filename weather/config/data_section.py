@@ -19,7 +19,7 @@ class DataSection(Section):
     """Lead of the forecast in time steps of the archive."""
     random_leads: list[Positive] | None = None
     """Leads in time steps, `dt` among them: each training sample is forecast over one of them, drawn evenly, and the
-    model is told which (Nguyen et al. 2023, Stormer). null: over `dt` alone."""
+    model is told which (Nguyen et al. 2023, Stormer). Each is validated, `dt` on all samples. null: over `dt` alone."""
     data_subset: Annotated[Real, Field(gt=0.0, le=1.0)] = 1.0
     """Share of the training samples, spread evenly over each year; smaller shares are subsets of larger ones."""
     temporal_coverage: str | None = None

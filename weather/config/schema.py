@@ -181,11 +181,13 @@ class TrainingSection(Section):
     branch_from: str | None = None
     """Checkpoint of another run, a trunk, that this one begins at; its own step, samples and FLOPs go on from there."""
     initial_weights: str | None = None
-    """Fine-tuning: checkpoint of another run whose weights this one begins with, at step 0, with a fresh optimizer."""
+    """Fine-tuning: checkpoint of another run whose weights this one begins with, at step 0, with a fresh optimizer; of
+    the same model, inputs and normalisation, trained for at least the same leads."""
     checkpoint_dir: str = "checkpoints"
     """Folder of all runs' checkpoints."""
     max_checkpoints: Count = 3
-    """Newest checkpoints kept, beside the best (lowest validation loss, of the longest rollout if any); 0: all."""
+    """Newest checkpoints kept, beside the best (lowest validation loss, of the longest rollout if any, else over all
+    random leads); 0: all."""
     asynchronous_checkpoints: bool = True
     """Write checkpoints in the background; the training waits for the copy in memory only."""
     on_nonfinite: Literal["stop", "skip"] = "stop"
