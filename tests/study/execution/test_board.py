@@ -20,7 +20,7 @@ def test_a_log_is_told_how_far_everything_is_however_often_runs_change(
     shown = board.Board(StudyPlan("small", "budgets", {}, tuple(small.runs)))
     seconds = shown._totals_said
     for step in range(5):
-        monkeypatch.setattr(board.time, "monotonic", lambda: seconds)
+        monkeypatch.setattr(board.time, "monotonic", lambda now=seconds: now)
         change = "ready" if step % 2 else "stopped"
         running = RunState("t", "trunk", "running", step=step, total=20, samples_per_second=8.0, seconds_left=125.0)
         shown.show({"t": running, "b": RunState("b", "branch", change)})
