@@ -16,7 +16,8 @@ from weather.data.conversion.journal import PartResult
 from weather.data.conversion.planning import SOURCE, Planned
 from weather.data.conversion.time_stamps import describe_step
 
-PACKAGES = ("numpy", "h5py", "xarray", "netCDF4", "h5netcdf", "zarr", "cfgrib", "eccodes", "cftime")
+PACKAGES = ("numpy", "h5py", "xarray", "netCDF4", "h5netcdf", "zarr", "cfgrib", "eccodes", "cftime", "fsspec", "gcsfs",
+            "s3fs", "aiohttp")  # fmt: skip
 NOTES_SHOWN = 30
 
 

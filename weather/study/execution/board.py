@@ -11,7 +11,7 @@ from weather.study.execution.state import RunState
 from weather.study.execution.table import COLOURS, loss_of, state_table, step_of, study_seconds_left, totals_line
 from weather.study.planned import StudyPlan
 
-QUIET_SECONDS = 60.0  # after which a line says how far everything is, where there is no terminal
+SECONDS_BETWEEN_TOTALS = 60.0  # lines that say how far everything is, where there is no terminal
 ROWS_BESIDE_TABLE = 8  # of a terminal: title, head, totals, lines between
 
 
@@ -29,7 +29,7 @@ class Board:
         self.console = Console()
         self._live: Any = None
         self._before: dict[str, RunState] = {}
-        self._spoke = time.monotonic()
+        self._totals_said = time.monotonic()
 
     def __enter__(self) -> Board:
         if self.console.is_terminal:
@@ -50,7 +50,6 @@ class Board:
     def say(self, text: str) -> None:
         """A line that stays."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
-        self._spoke = time.monotonic()
 
     def show(self, states: Mapping[str, RunState]) -> None:
         """What the runs are at now."""
@@ -63,7 +62,8 @@ class Board:
             if before is not None and before.state != state.state and state.state != "running":
                 self.say(change_line(state))
         self._before = dict(states)
-        if time.monotonic() - self._spoke > QUIET_SECONDS:
+        if time.monotonic() - self._totals_said > SECONDS_BETWEEN_TOTALS:
+            self._totals_said = time.monotonic()
             running = ", ".join(f"{s.name} {step_of(s)}" for s in states.values() if s.state == "running")
             self.say(f"{totals_line(list(states.values()), left)} ({running})")
 

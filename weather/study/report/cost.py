@@ -151,6 +151,7 @@ def generalisation_part(material: Material) -> Part:
 def _gap_figure(gaps: list[tuple[Row, float]]) -> Figure:
     figure, axes = new_figure(1, 2, height=3.6)
     left, right = axes[0]
+    right.sharex(left)
     sizes = [row.number("N") for row, _ in gaps]
     for column, label, place in (("training_loss", "training", 5), ("loss", "validation", 0)):
         values = [row.number(column) for row, _ in gaps]
@@ -162,5 +163,5 @@ def _gap_figure(gaps: list[tuple[Row, float]]) -> Figure:
     points = right.scatter(sizes, [100 * gap for _, gap in gaps], c=epochs, cmap="cividis", s=32, edgecolor="#374151")
     figure.colorbar(points, ax=right, label="epochs")
     right.axhline(0, color="#374151", lw=0.8)
-    right.set(xscale="log", xlabel="model size N [parameters]", ylabel="validation over training loss − 1 [%]")
+    right.set(xlabel="model size N [parameters]", ylabel="validation over training loss − 1 [%]")
     return figure
