@@ -148,3 +148,5 @@ def test_baselines_are_written_as_names() -> None:
     assert parse_baselines("climatology,runs/other@last") == ("climatology", "runs/other@last")
     with pytest.raises(ConfigError, match="'persistance' is no baseline.*did you mean 'persistence'"):
         parse_baselines("persistance")
+    with pytest.raises(ConfigError, match="'' is no baseline"):
+        parse_baselines("persistence,")

@@ -247,7 +247,7 @@ def parse_baselines(text: str) -> tuple[str, ...]:
     """
     names = () if text.strip() == "none" else tuple(name.strip() for name in text.split(","))
     for name in names:
-        if name not in BASELINES and not (Path(name).is_dir() or "/" in name or "@" in name):
+        if name not in BASELINES and not ((name and Path(name).is_dir()) or "/" in name or "@" in name):
             raise ConfigError(
                 f"'{name}' is no baseline",
                 where=f"--baselines {text}",
