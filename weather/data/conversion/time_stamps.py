@@ -23,7 +23,6 @@ ZONE = re.compile(
 UNIVERSAL = ("z", "utc", "gmt", "ut")
 #: Calendars without days that the real one lacks; a day that they lack is a gap.
 REAL_DAYS = ("standard", "gregorian", "proleptic_gregorian", "noleap", "365_day")
-SECOND = np.timedelta64(1, "s")
 #: Lead times of forecasts, as cfgrib, WeatherBench 2 and the Climate Data Store call them.
 STEPS = ("step", "prediction_timedelta", "forecast_period")
 NAMES = ("valid_time", "time", "timestep", "time_index", "t", "date")
