@@ -108,6 +108,7 @@ def _check_states(first: TrainedModel, other: TrainedModel) -> None:
     for what, ours, theirs in (
         ("channels", first.archive.channels, other.archive.channels),
         ("grid", first.archive.grid, other.archive.grid),
+        ("data.coarsen_by", first.archive.coarsened_by, other.archive.coarsened_by),
         ("number of channels that are forecast", first.step.output_channels, other.step.output_channels),
     ):
         if ours != theirs:

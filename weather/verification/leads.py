@@ -131,6 +131,12 @@ def describe_lead(hours: float) -> str:
     return f"{hours / 24:g}d" if hours % 24 == 0 else f"{hours:g}h"
 
 
+def describe_initial_times(times: np.ndarray) -> str:
+    """How many, and from when to when."""
+    first, last = (str(np.datetime64(time, "h")) for time in (times.min(), times.max()))
+    return f"{len(times)} initial times, {first} to {last}" if len(times) > 1 else f"1 initial time, {first}"
+
+
 def uneven_steps(split: Split) -> str | None:
     """What leads are where states are not equally far apart; None: they are."""
     shortest, longest = split.step_range_hours()
