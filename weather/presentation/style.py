@@ -85,7 +85,7 @@ def new_figure(rows: int, columns: int, *, width: float = 9.0, height: float = 4
 
 def note_below(figure: Figure, text: str) -> None:
     """A line below all panels that says what a figure shows, for who finds it without its page."""
-    lines = textwrap.wrap(text, int(NOTE_LETTERS * figure.get_figwidth()))
+    lines = textwrap.wrap(text.replace("$", r"\$"), int(NOTE_LETTERS * figure.get_figwidth()))
     with settings():
         figure.supxlabel("\n".join(lines), x=0.01, ha="left", multialignment="left", fontsize=8, color=QUIET)
 
