@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.forecasting.conftest import Trained
-from weather.errors import DataError
+from weather.errors import ConfigError, DataError
 from weather.verification.bootstrap import score_bounds
 from weather.verification.metrics import area_weights
 
@@ -102,7 +103,7 @@ def test_intervals_are_those_of_the_scores_of_each_initial_time(
     rows = list(csv.DictReader(Path("forecast_ensemble.csv").read_text().splitlines()))
     (row,) = [row for row in rows if (row["channel"], row["lead_hours"]) == ("z850", "36")]
     assert [float(row["rmse_low"]), float(row["rmse_high"])] == scores["intervals"]["rmse"]
-    assert "{:.3g} to {:.3g}".format(*scores["intervals"]["rmse"]) in said
+    assert "{:#.3g} to {:#.3g}".format(*scores["intervals"]["rmse"]) in said
 
 
 def test_members_do_not_depend_on_batches_and_the_first_is_the_control(command: Command) -> None:
@@ -142,6 +143,14 @@ def test_an_animation_has_a_frame_for_each_lead(
     with image.open("film.gif") as film:
         assert film.n_frames == 2 and film.size[0] > film.size[1]
     assert sorted(path.name for path in Path().glob("*film*")) == ["film.gif"]
+
+
+def test_what_draws_is_asked_for_in_the_words_of_all_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    from weather.forecasting.animation import check_animation
+
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ConfigError, match="the figures need matplotlib; it is of the extra 'plot'"):
+        check_animation(Path("film.gif"))
 
 
 def test_the_model_is_told_the_times_of_its_states(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,10 @@ from weather.forecasting.layout import Layout
 from weather.forecasting.stores import Store
 from weather.forecasting.truth import Truth
 from weather.forecasting.variables import find_channel
+from weather.presentation.style import new_figure, settings
 from weather.runtime.progress import counting_bar
+from weather.verification.scorecard.looks import literal, titled
+from weather.verification.scorecard.maps import colours_between, frame_map
 
 FRAMES_PER_SECOND = 5
 DOTS_PER_INCH = 90
@@ -38,13 +41,10 @@ def animate(scene: Scene, path: Path) -> Path:
     """Write the animation; gives its path, which is a .gif where an .mp4 was asked for and ffmpeg is not there.
 
     Raises:
-        ConfigError: the channel is not forecast, the ending is neither .gif nor .mp4, or a package is missing.
+        ConfigError: the channel is not forecast, the ending is neither .gif nor .mp4, or matplotlib is not installed.
     """
     index = channel_index(scene.layout, scene.archive, scene.channel)
     check_animation(path)
-    import matplotlib
-
-    matplotlib.use("Agg")
     from matplotlib import animation
 
     if path.suffix == ".mp4" and shutil.which("ffmpeg") is None:
@@ -54,9 +54,12 @@ def animate(scene: Scene, path: Path) -> Path:
     # Both tell the format by the name's ending.
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".partial_{path.name}")
-    with contextlib.closing(Truth(scene.archive, scene.layout.channels)) as truth:
-        _write_frames(scene, index, truth, writers[path.suffix](fps=FRAMES_PER_SECOND), partial)
-    partial.replace(path)
+    try:
+        with settings(), contextlib.closing(Truth(scene.archive, scene.layout.channels)) as truth:
+            _write_frames(scene, index, truth, writers[path.suffix](fps=FRAMES_PER_SECOND), partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)  # what was interrupted
     return path
 
 
@@ -64,17 +67,11 @@ def check_animation(path: Path) -> None:
     """Refuse what cannot be written.
 
     Raises:
-        ConfigError: the ending is neither .gif nor .mp4, or a package is missing.
+        ConfigError: the ending is neither .gif nor .mp4, or matplotlib is not installed.
     """
     if path.suffix not in ENDINGS:
         raise ConfigError(f"--animation {path}", rule="an animation is a .gif or a .mp4")
-    try:
-        import matplotlib  # noqa: F401
-        import PIL  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(
-            "the animation needs matplotlib and pillow", rule="they are extras", fix="pip install matplotlib pillow"
-        ) from error
+    settings()  # refuses where matplotlib is not installed
 
 
 def channel_index(layout: Layout, archive: Archive, channel: str) -> int:
@@ -94,26 +91,26 @@ def channel_index(layout: Layout, archive: Archive, channel: str) -> int:
 
 
 def _write_frames(scene: Scene, index: int, truth: Truth, writer: Any, path: Path) -> None:
-    import matplotlib.pyplot as plt
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     layout = scene.layout
     valid = layout.initial_times[0] + layout.leads
     beside = any(truth.has(time) for time in valid)
-    low, high = _colour_range(scene, index, truth, valid)
-    unit = scene.archive.channel_units[index]
+    look = colours_between(*_colour_range(scene, index, truth, valid))
     panels = 2 if beside else 1
-    figure, axes = plt.subplots(1, panels, figsize=(5.6 * panels + 1, 3.9), squeeze=False, layout="constrained")
+    figure, axes = new_figure(1, panels, width=5.6 * panels + 1, height=3.5)
+    FigureCanvasAgg(figure)
     east, north = layout.longitude, layout.latitude
     meshes = []
     for axis, name in zip(axes[0], ("forecast", "truth"), strict=False):
-        empty = np.full(layout.grid, np.nan)
-        axis.set_facecolor("lightgrey")  # what shows where a value is not finite
-        mesh = axis.pcolormesh(east, north, empty, shading="nearest", vmin=low, vmax=high, cmap="viridis")
-        axis.set_title(name, fontsize=10)
-        axis.set_xlabel("longitude [degrees east]")
-        meshes.append(mesh)
-    axes[0][0].set_ylabel("latitude [degrees north]")
-    figure.colorbar(meshes[0], ax=axes[0].tolist(), label=scene.channel + (f" [{unit}]" if unit else ""), shrink=0.9)
+        frame_map(axis, east)
+        meshes.append(axis.pcolormesh(east, north, np.full(layout.grid, np.nan), shading="nearest", **look))
+        axis.set_title(name)
+        axis.set_xlabel("longitude")
+    axes[0][0].set_ylabel("latitude")
+    label = titled(scene.channel, scene.archive.channel_units[index])
+    bar = figure.colorbar(meshes[0], ax=axes[0].tolist(), label=label, shrink=0.8, extend="both")
+    bar.outline.set_visible(False)
     heading = figure.suptitle(" \n ")
     with (
         writer.saving(figure, str(path), DOTS_PER_INCH),
@@ -124,13 +121,14 @@ def _write_frames(scene: Scene, index: int, truth: Truth, writer: Any, path: Pat
             if beside:
                 observed = truth.at(time)
                 meshes[1].set_array(np.full(layout.grid, np.nan) if observed is None else observed[index])
-                axes[0][1].set_title("truth" if observed is not None else "no truth in the archive", fontsize=10)
+                axes[0][1].set_title("truth" if observed is not None else "no truth in the archive")
             hours = layout.leads[lead] / np.timedelta64(3600, "s")
             begin, until = (str(each)[:16].replace("T", " ") for each in (layout.initial_times[0], time))
-            heading.set_text(f"{scene.title}: {scene.channel} from {begin}\nlead {hours:g} h, valid {until} UTC")
+            heading.set_text(
+                f"{literal(scene.title)}: {scene.channel} from {begin}\nlead {hours:g} h, valid {until} UTC"
+            )
             writer.grab_frame()
             advance(1)
-    plt.close(figure)
 
 
 def _colour_range(scene: Scene, index: int, truth: Truth, valid: np.ndarray) -> tuple[float, float]:

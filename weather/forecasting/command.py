@@ -11,13 +11,17 @@ import numpy as np
 
 from weather.errors import ConfigError
 from weather.forecasting.animation import Scene, animate, channel_index, check_animation
-from weather.forecasting.ensemble_report import draw_scores, print_scores, write_scores
+from weather.forecasting.ensemble_figure import draw_scores
+from weather.forecasting.ensemble_report import print_scores, write_scores
 from weather.forecasting.ensemble_skill import verify_ensemble
 from weather.forecasting.output import Output
 from weather.forecasting.production import Outcome, Task, produce
 from weather.forecasting.request import COMMENT, Request, describe_leads
 from weather.forecasting.stores import open_store
+from weather.presentation.style import png
+from weather.presentation.writing import write_bytes
 from weather.runtime.ranks import Ranks, find_ranks
+from weather.verification.leads import describe_initial_times
 
 
 def forecast(options: argparse.Namespace) -> bool:
@@ -95,7 +99,9 @@ def _verify(task: Task, output: Output, ranks: Ranks) -> None:
         print(f"scores: {scores} and {scores.with_suffix('.csv').name}")
         figure = scores.with_suffix(".png")
         try:
-            draw_scores(skill, figure, f"{layout.attributes['title']}: {skill.members} members")
+            times = describe_initial_times(layout.initial_times)
+            title = f"{layout.attributes['title']}: {skill.members} members, {times}"
+            write_bytes(figure, png(draw_scores(skill, title)))
             print(f"figure: {figure}")
         except ConfigError as problem:  # the numbers are there
             print(f"warning: {problem}", file=sys.stderr)

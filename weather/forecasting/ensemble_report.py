@@ -1,17 +1,15 @@
-"""The scores of an ensemble for people and for programs: a table, JSON, CSV and one figure."""
+"""The scores of an ensemble for people and for programs: a table, JSON and CSV."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from weather.errors import ConfigError
 from weather.forecasting.ensemble_measures import MEASURES, EnsembleSkill
-from weather.presentation.writing import csv_text, plain, write_whole
+from weather.presentation.writing import csv_text, plain, write_json, write_whole
 from weather.verification.scores import COVERAGE
 
 if TYPE_CHECKING:
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 MOST_LEADS = 3  # in the table on the console
-MOST_CHANNELS = 4  # in the figure
 TITLES = {
     "crps": "CRPS",
     "fair_crps": "fair CRPS",
@@ -32,7 +29,7 @@ TITLES = {
 
 def write_scores(skill: EnsembleSkill, path: Path) -> None:
     """Write the scores as JSON, and as CSV beside it, where what is not finite is empty."""
-    write_whole(path, json.dumps(skill.as_dict(), indent=1, allow_nan=False))
+    write_json(path, skill.as_dict())
     bounds = [f"{name}_{end}" for name in MEASURES for end in ("low", "high")]
     columns = ["channel", "unit", "lead_hours", "members", "forecasts", *MEASURES, *bounds]
     write_whole(path.with_suffix(".csv"), csv_text(columns, _rows(skill)))
@@ -91,53 +88,6 @@ def _table(skill: EnsembleSkill, lead: int, between: str) -> Table:
 
 
 def _digits(value: float, count: int) -> str:
-    """So many significant digits, 1470 and not 1.47e+03."""
-    return f"{float(f'{value:.{count}g}'):g}"
-
-
-def draw_scores(skill: EnsembleSkill, path: Path, title: str) -> None:
-    """A PNG with a row for each of the first channels: RMSE and spread by lead, CRPS, and rank histograms.
-
-    Bands are intervals over initial times.
-
-    Raises:
-        ConfigError: matplotlib is not installed.
-    """
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise ConfigError("the figure needs matplotlib", rule="it is an extra", fix="pip install matplotlib") from error
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    rows = min(MOST_CHANNELS, len(skill.channels))
-    verified = np.flatnonzero(skill.forecasts)
-    days = np.array(skill.lead_hours)[verified] / 24
-    figure, axes = plt.subplots(rows, 3, figsize=(13, 2.7 * rows), squeeze=False, layout="constrained")
-    for c in range(rows):
-        curves, score, ranks = axes[c]
-        unit = f" [{skill.units[c]}]" if skill.units[c] else ""
-        for axis, names in ((curves, ("rmse", "spread")), (score, ("crps", "fair_crps"))):
-            for name, line in zip(names, ("o-", "s--"), strict=True):
-                found = skill.measures[name]
-                (drawn,) = axis.plot(days, found.estimate[verified, c], line, markersize=3, label=TITLES[name])
-                bounds = found.low[verified, c], found.high[verified, c]
-                axis.fill_between(days, *bounds, color=drawn.get_color(), alpha=0.2, linewidth=0)
-                axis.vlines(days, *bounds, color=drawn.get_color(), linewidth=0.8)  # a band of one lead has no width
-        for lead in dict.fromkeys((verified[0], verified[len(verified) // 2], verified[-1])):
-            places = np.arange(skill.members + 1)
-            ranks.plot(
-                places, skill.rank_histogram[lead, c], drawstyle="steps-mid", label=f"{skill.lead_hours[lead]:g} h"
-            )
-        ranks.axhline(1 / (skill.members + 1), color="grey", linewidth=0.8, linestyle=":", label="reliable")
-        for axis, name in ((curves, f"error and spread{unit}"), (score, f"CRPS{unit}"), (ranks, "rank of the truth")):
-            axis.set_title(f"{skill.channels[c]}: {name}", fontsize=10)
-            axis.set_ylim(bottom=0)
-            axis.legend(fontsize=8)
-        if c == rows - 1:
-            curves.set_xlabel("lead [days]")
-            score.set_xlabel("lead [days]")
-            ranks.set_xlabel("members below the truth")
-    figure.suptitle(title)
-    figure.savefig(path, dpi=90)
-    plt.close(figure)
+    """So many significant digits, trailing zeros too, so that a column lines up; 1470 and not 1.47e+03."""
+    rounded = float(f"{value:.{count}g}")
+    return f"{rounded:.0f}" if abs(rounded) >= 10**count else f"{rounded:#.{count}g}".rstrip(".")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
+import textwrap
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -38,6 +40,7 @@ SETTINGS: Any = {
 }
 TICKS_OF_A_DECADE = (1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
 DOTS_PER_INCH = 130
+NOTE_LETTERS = 15  # of a note in an inch
 LARGEST_SVG = 400_000  # bytes; a figure with more lines and points is shown as PNG
 Arguments = ParamSpec("Arguments")
 
@@ -51,16 +54,25 @@ def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
 
     @functools.wraps(draw)
     def drawn(*arguments: Arguments.args, **options: Arguments.kwargs) -> Figure:
-        try:
-            import matplotlib
-        except ImportError as error:
-            raise ConfigError(
-                "the figures need matplotlib", rule="it is of the extra 'plot'", fix="pip install -e '.[plot]'"
-            ) from error
-        with matplotlib.rc_context(SETTINGS):
+        with settings():
             return draw(*arguments, **options)
 
     return drawn
+
+
+def settings() -> contextlib.AbstractContextManager[None]:
+    """SETTINGS, as long as it is open.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise ConfigError(
+            "the figures need matplotlib", rule="it is of the extra 'plot'", fix="pip install -e '.[plot]'"
+        ) from error
+    return matplotlib.rc_context(SETTINGS)
 
 
 def new_figure(rows: int, columns: int, *, width: float = 9.0, height: float = 4.2) -> tuple[Figure, np.ndarray]:
@@ -69,6 +81,13 @@ def new_figure(rows: int, columns: int, *, width: float = 9.0, height: float = 4
 
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def note_below(figure: Figure, text: str) -> None:
+    """A line below all panels that says what a figure shows, for who finds it without its page."""
+    lines = textwrap.wrap(text.replace("$", r"\$"), int(NOTE_LETTERS * figure.get_figwidth()))
+    with settings():
+        figure.supxlabel("\n".join(lines), x=0.01, ha="left", multialignment="left", fontsize=8, color=QUIET)
 
 
 def graded(number: int) -> list[Any]:
@@ -113,12 +132,11 @@ def embedded(figure: Figure) -> tuple[str, bytes]:
 
 
 def _saved(figure: Figure, **options: Any) -> bytes:
-    import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)
     file = io.BytesIO()
-    with matplotlib.rc_context(SETTINGS):
+    with settings():
         figure.savefig(file, **options)
     figure.set_layout_engine("none")  # the places of axes are found; the next format takes them as they are
     return file.getvalue()

@@ -15,6 +15,9 @@ from tests.browser import open_page
 from tests.verification.scorecard.made_up import ORIGIN, make_example, make_scores
 from weather.errors import DataError
 from weather.verification.scorecard import maps
+from weather.verification.scorecard.console import initial_times
+from weather.verification.scorecard.estimates import estimate
+from weather.verification.scorecard.figures import chapters
 from weather.verification.scorecard.origin import Other
 from weather.verification.scorecard.outputs import Wanted, make_outputs
 
@@ -48,6 +51,18 @@ def test_everything_is_written(made: Path) -> None:
     assert figures.pop("maps_z500_valid.png") == b""
     assert set(figures) == {f"{name}_test.png" for name in FIGURES | OF_RUNS}
     assert all(content.startswith(b"\x89PNG") and len(content) > 10_000 for content in figures.values())
+
+
+def test_a_figure_alone_says_what_it_is_of() -> None:
+    pytest.importorskip("matplotlib")
+    found = estimate(make_scores(), name=ORIGIN.run)
+    plates = {plate.name: plate for chapter in chapters(found, make_example()) for plate in chapter.plates}
+    assert set(plates) == FIGURES
+    for name, marks in (("rmse_and_acc", "Thin line: ACC 0.6"), ("forecast", "forecast from"), ("spectra", "")):
+        said = " ".join(plates[name].drawing(ORIGIN).figure.get_supxlabel().split())
+        assert said.startswith(f"{ORIGIN.run}, {ORIGIN.checkpoint}, step {ORIGIN.step}, split '{ORIGIN.split}'; ")
+        assert marks in said and ("Bands: 90% interval over initial times" in said) == (name == "rmse_and_acc")
+        assert initial_times(found) in said or name == "forecast"
 
 
 @pytest.mark.parametrize("width", [1200, 500])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from weather.verification.leads import describe_lead
+from weather.verification.leads import describe_initial_times, describe_lead
 from weather.verification.scorecard.estimates import Estimates
 from weather.verification.scorecard.headline import MOST_LEADS, headline_channels, spread_leads
 from weather.verification.scorecard.origin import Origin
@@ -59,13 +59,11 @@ def print_scorecard(
 
 
 def initial_times(found: Estimates) -> str:
-    """How many, and from when to when."""
+    """How many, and from when to when where the archive has time stamps."""
     scores = found.scores
-    of = f"{scores.samples} initial time{'s' * (scores.samples != 1)}"
     if scores.initial_times is None:
-        return of
-    first, last = (str(np.datetime64(t, "h")) for t in (scores.initial_times.min(), scores.initial_times.max()))
-    return f"{of}, {first} to {last}" if scores.samples > 1 else f"{of}, {first}"
+        return f"{scores.samples} initial time{'s' * (scores.samples != 1)}"
+    return describe_initial_times(scores.initial_times)
 
 
 def blown_up(found: Estimates) -> Iterator[str]:

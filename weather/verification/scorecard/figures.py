@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from weather.presentation.parts import Drawing, Part
-from weather.presentation.style import png
+from weather.presentation.style import note_below, png
 from weather.presentation.writing import plain
 from weather.verification.leads import describe_lead
 from weather.verification.scorecard import difference_curves, heat_map, lead_curves, maps, spectrum_figure
+from weather.verification.scorecard.console import initial_times
 from weather.verification.scorecard.estimates import Estimates
 from weather.verification.scorecard.example import Example
 from weather.verification.scorecard.files import COLUMNS, TRUTH, table_rows
 from weather.verification.scorecard.headline import headline_channels
-from weather.verification.scores import BASELINES, Scores
+from weather.verification.scorecard.origin import Origin
+from weather.verification.scores import BASELINES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,6 +32,7 @@ class Plate:
 
     Attributes:
         name: of its file, without ending.
+        note: below it, of what it is and what its marks are, for who finds it without its caption.
         names, rows: of its numbers as CSV; empty where they are fields.
     """
 
@@ -37,16 +40,18 @@ class Plate:
     draw: Callable[[], Figure]
     caption: str
     alternative: str
+    note: str
     names: tuple[str, ...] = ()
     rows: tuple[tuple[Any, ...], ...] = ()
 
-    def drawing(self) -> Drawing:
-        """Drawn.
+    def drawing(self, origin: Origin) -> Drawing:
+        """Drawn, with a note of where it comes from.
 
         Raises:
             ConfigError: matplotlib is not installed.
         """
         figure = self.draw()
+        note_below(figure, f"{origin.describe()}; {self.note}")
         return Drawing(self.name, figure, self.caption, self.alternative, self.names, self.rows, png(figure))
 
 
@@ -75,9 +80,13 @@ def chapters(found: Estimates, example: Example | None, no_example: str = "") ->
         *([_runs(found)] if found.runs else []),
         _curves(found),
         _regions(found),
-        _spectra(found.scores),
+        _spectra(found),
         Chapter("maps", "Maps of one forecast", tuple(_maps(example)) if example else (), no_example),
     )
+
+
+def _note(found: Estimates, marks: str) -> str:
+    return f"{initial_times(found)}. {marks}".rstrip()
 
 
 def _interval(found: Estimates) -> str:
@@ -106,6 +115,7 @@ def _heat_map_plate(found: Estimates, name: str, what: str, others: tuple[str, .
         caption,
         f"Heat map of {len(found.scores.channels)} channels and {len(found.scores.lead_hours)} leads, a panel for each "
         f"{what}.",
+        _note(found, f"{unsure.strip()} Grey: no finite score.".strip()),
         COLUMNS,
         tuple(table_rows(found, regions=("global",), metrics=metrics)),
     )
@@ -124,6 +134,7 @@ def _runs(found: Estimates) -> Chapter:
             "RMSE of the model less that of the other run over the globe, by lead time; below 0 the model is better. "
             f"{_interval(found)}{sure}",
             f"Difference of the RMSE by lead of {', '.join(shown)} to {len(found.runs)} other runs.",
+            _note(found, f"{_interval(found)}{sure}"),
             COLUMNS,
             tuple(table_rows(found, regions=("global",), channels=shown, metrics=metrics)),
         ))  # fmt: skip
@@ -146,6 +157,7 @@ def _curves(found: Estimates) -> Chapter:
         lambda: lead_curves.draw_lead_curves(found),
         caption,
         f"RMSE and ACC by lead of {', '.join(shown)}, of the model and the baselines.",
+        _note(found, f"{_interval(found)} Thin line: ACC {lead_curves.USEFUL}, the limit of use."),
         COLUMNS,
         tuple(table_rows(found, regions=("global",), channels=shown, metrics=("rmse", "acc"))),
     ),))  # fmt: skip
@@ -169,13 +181,15 @@ def _regions(found: Estimates) -> Chapter:
         lambda: lead_curves.draw_regions(found),
         f"Root mean square error by lead time in each region; its bounds are 20\N{DEGREE SIGN}. {_interval(found)}",
         f"RMSE by lead of {', '.join(shown)} in {len(regions)} regions.",
+        _note(found, _interval(found)),
         COLUMNS,
         tuple(table_rows(found, regions=regions, channels=shown, metrics=("rmse",))),
     ),))  # fmt: skip
 
 
-def _spectra(scores: Scores) -> Chapter:
+def _spectra(found: Estimates) -> Chapter:
     anchor, title = "spectra", "Spectra"
+    scores = found.scores
     if not scores.wavenumbers.size:
         why = " ".join(remark for remark in scores.remarks if "spectr" in remark)
         return Chapter(anchor, title, missing=why or "No spectra were computed (--no-spectra).")
@@ -198,6 +212,7 @@ def _spectra(scores: Scores) -> Chapter:
         lambda: spectrum_figure.draw_spectra(scores),
         caption,
         f"Power over zonal wavenumber of {', '.join(shown)}, forecast and truth.",
+        _note(found, ""),
         ("channel", "lead_hours", "source", "wavenumber", "power"),
         rows,
     ),))  # fmt: skip
@@ -211,6 +226,7 @@ def _maps(example: Example) -> Iterator[Plate]:
         lambda: maps.draw_overview(example),
         f"Truth, forecast and error {first} after the start{begins}. Grey: not finite.",
         f"Maps of {', '.join(example.channels)}: truth, forecast and error.",
+        f"forecast{begins}. Grey: not finite.",
     )
     leads = range(len(example.lead_hours))
     if len(leads) < 2:
@@ -221,4 +237,5 @@ def _maps(example: Example) -> Iterator[Plate]:
             lambda index=index: maps.draw_channel(example, index, leads),  # type: ignore[misc]
             f"{channel}: truth, forecast and error of the forecast{begins}, all leads in the same colours.",
             f"Maps of {channel} at {len(leads)} leads: truth, forecast and error.",
+            f"forecast{begins}. Grey: not finite.",
         )

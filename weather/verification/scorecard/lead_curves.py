@@ -42,7 +42,7 @@ def draw_lead_curves(found: Estimates) -> Figure:
         draw_scores(below, found, "acc", 0, channel)
         above.set_title(titled(scores.channels[channel], scores.units[channel]))
         above.set_ylim(bottom=0)
-        below.axhline(USEFUL, color=QUIET, linewidth=0.7, zorder=0)
+        below.axhline(USEFUL, color=QUIET, linewidth=0.7, zorder=1)
         below.set_ylim(top=1.02)
         below.set_xlabel(lead_axis(scores.lead_hours)[1])
         above.sharex(below)

@@ -74,16 +74,19 @@ def _draw(example: Example, rows: Sequence[tuple[int, int]]) -> Figure:
 
 
 def _scales(example: Example, channel: int, leads: Sequence[int]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Colours of a field, symmetric about 0 where it has both signs, and those of its errors."""
+    """Colours of a field, and those of its errors."""
     truth = example.truth[leads, channel]
     error = example.forecast[leads, channel] - truth
-    low, high = _bounds(truth)
-    field: dict[str, Any] = {"vmin": low, "vmax": high, "cmap": "viridis"}
+    reach = max(abs(bound) for bound in _bounds(error))
+    return colours_between(*_bounds(truth)), {"vmin": -reach, "vmax": reach, "cmap": "RdBu_r"}
+
+
+def colours_between(low: float, high: float) -> dict[str, Any]:
+    """Colours of a field, symmetric about 0 where it has both signs."""
     if low < 0 < high and min(-low, high) > 0.3 * max(-low, high):
         reach = max(-low, high)
-        field = {"vmin": -reach, "vmax": reach, "cmap": "PuOr_r"}
-    reach = max(abs(bound) for bound in _bounds(error))
-    return field, {"vmin": -reach, "vmax": reach, "cmap": "RdBu_r"}
+        return {"vmin": -reach, "vmax": reach, "cmap": "PuOr_r"}
+    return {"vmin": low, "vmax": high, "cmap": "viridis"}
 
 
 def _bounds(values: np.ndarray) -> tuple[float, float]:
@@ -94,18 +97,24 @@ def _bounds(values: np.ndarray) -> tuple[float, float]:
 
 
 def _panel(axis: Axes, example: Example, values: np.ndarray, look: dict[str, Any]):  # type: ignore[no-untyped-def]
-    from matplotlib import ticker
-
     every = max(1, len(example.longitude) // PIXELS)
     longitude, latitude = example.longitude[::every], example.latitude[::every]
     shown = np.ma.masked_invalid(values[::every, ::every])
-    axis.set_facecolor("0.75")
-    axis.grid(False)
+    frame_map(axis, example.longitude)
     image = axis.pcolormesh(longitude, latitude, shown, shading="nearest", rasterized=True, **look)
     if example.coast is not None:
         coast = example.coast
         _lines(axis, coast.longitude, coast.latitude, coast.land, [0.5], color="0.15", linewidth=0.6)
-    if np.ptp(example.longitude) > 300:
+    return image
+
+
+def frame_map(axis: Axes, longitude: np.ndarray) -> None:
+    """Degrees on both axes, equally long, and grey where a field is not finite."""
+    from matplotlib import ticker
+
+    axis.set_facecolor("0.75")
+    axis.grid(False)
+    if np.ptp(longitude) > 300:
         axis.xaxis.set_major_locator(ticker.MultipleLocator(60))
         axis.yaxis.set_major_locator(ticker.MultipleLocator(30))
     axis.xaxis.set_major_formatter(ticker.FuncFormatter(lambda x, _: f"{x:g}\N{DEGREE SIGN}"))
@@ -113,7 +122,6 @@ def _panel(axis: Axes, example: Example, values: np.ndarray, look: dict[str, Any
     axis.tick_params(labelsize=7.5, length=2)
     axis.spines[:].set_visible(False)
     axis.set_aspect("equal")
-    return image
 
 
 def _latitude(degrees: float, _: int) -> str:

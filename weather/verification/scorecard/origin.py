@@ -49,6 +49,10 @@ class Origin:
     others: Mapping[str, Other] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
+    def describe(self) -> str:
+        """The run, its checkpoint, and the split."""
+        return f"{self.run}, {self.checkpoint}, step {self.step}, split '{self.split}'"
+
     def record(self, scores: Scores) -> dict[str, Any]:
         """As JSON has it, with the units of channels and what became of the forecasts by lead."""
         times = scores.initial_times

@@ -113,7 +113,7 @@ def make_outputs(scores: Scores, origin: Origin, wanted: Wanted, example: Callab
     tried.of("all numbers", lambda: write_everything(found, origin, full))
     files = [path for path in (wanted.scores, origin_file(wanted.scores), table, full) if path.is_file()]
     print("numbers: " + ", ".join(map(str, files)))
-    parts = _figures(found, wanted, example, tried) if wanted.draw else ()
+    parts = _figures(found, origin, wanted, example, tried) if wanted.draw else ()
     if wanted.page and tried.of("page", lambda: write_page(found, origin, parts, files, page)) is not None:
         print(f"page: {page}")
     tried.check()
@@ -130,7 +130,9 @@ def _remove(paths: list[Path]) -> None:
         path.unlink(missing_ok=True)
 
 
-def _figures(found: Estimates, wanted: Wanted, example: Callable[[], Example], tried: Attempts) -> tuple[Part, ...]:
+def _figures(
+    found: Estimates, origin: Origin, wanted: Wanted, example: Callable[[], Example], tried: Attempts
+) -> tuple[Part, ...]:
     """Draw all figures into their folder; parts of the page with those that could be drawn."""
     forecast = tried.of("forecast to look at", example)
     found_chapters = chapters(found, forecast, "" if forecast else "The forecast to look at could not be made.")
@@ -138,7 +140,7 @@ def _figures(found: Estimates, wanted: Wanted, example: Callable[[], Example], t
     drawn: dict[str, Drawing] = {}
     with progress_bar("figures") as done:
         for number, plate in enumerate(plates, start=1):
-            drawing = tried.of(f"figure {plate.name}", plate.drawing)
+            drawing = tried.of(f"figure {plate.name}", functools.partial(plate.drawing, origin))
             if drawing is not None:
                 drawn[plate.name] = drawing
                 content, path = drawing.drawn or b"", _path(plate, wanted)
