@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
+from zarr.abc.store import RangeByteRequest, SuffixByteRequest
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import FsspecStore
 
@@ -51,14 +53,28 @@ class RemoteStore(FsspecStore):  # type: ignore[misc]
         """Bytes of a key, None where it is not there.
 
         Raises:
-            DataError: the server does not answer, or refuses; or a chunk is not there and has no fill value.
+            DataError: the server does not answer, or refuses; it gives more than was asked for; or a chunk is not
+                there and has no fill value.
         """
         value = await self._patiently(lambda: super(RemoteStore, self).get(key, prototype, byte_range), key)
         if value is None and key.rsplit("/", 1)[-1] not in METADATA and not await self._has_fill_value(key):
             raise DataError("this chunk is not in the store", where=f"{self.url}/{key}",
                             rule="no writer leaves out chunks where there is no fill value",
                             fix="tell those who keep the store, or leave the variable or the year out")  # fmt: skip
+        if value is not None and len(value) > _most_bytes(byte_range):
+            raise DataError("the server gives all of a file where a part was asked for", where=f"{self.url}/{key}",
+                            rule="of a shard the chunks are read that are wanted, by HTTP's Range",
+                            fix="fetch the store first, or ask for a server that heeds Range")  # fmt: skip
         return value
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        """Names in a folder."""
+
+        async def names() -> list[str]:
+            return [name async for name in super(RemoteStore, self).list_dir(prefix)]
+
+        for name in await self._patiently(names, prefix):
+            yield name
 
     async def get_partial_values(self, prototype: Any, key_ranges: Any) -> Any:
         ranges = list(key_ranges)
@@ -81,3 +97,10 @@ class RemoteStore(FsspecStore):  # type: ignore[misc]
             document = await self.get(f"{variable}/.zarray", default_buffer_prototype())
             self._filled[variable] = document is None or json.loads(document.to_bytes()).get("fill_value") is not None
         return self._filled[variable]
+
+
+def _most_bytes(byte_range: Any) -> float:
+    """Length of the answer to a request for a part; infinite where it is not known."""
+    if isinstance(byte_range, RangeByteRequest):
+        return byte_range.end - byte_range.start
+    return byte_range.suffix if isinstance(byte_range, SuffixByteRequest) else float("inf")
