@@ -191,7 +191,9 @@ def test_file_without_named_configs_is_refused(tmp_path: Path, text: str) -> Non
 
 
 def test_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"nothing\.yaml: cannot read the config file .*give it with --config"):
+    with pytest.raises(
+        ConfigError, match=r"nothing\.yaml: cannot read the config file .*name one that is there with --config"
+    ):
         load_config(tmp_path / "nothing.yaml")
     with pytest.raises(ConfigError, match="cannot read the config file"):
         load_config(tmp_path)
@@ -208,7 +210,9 @@ def test_no_such_config_name_lists_the_names_and_the_nearest(tmp_path: Path) -> 
     path = write(tmp_path, MERGES)
     with pytest.raises(ConfigError, match=r"no config named 'severel'; it has: one, two, .*did you mean 'several'\?"):
         load_config(path, "severel")
-    with pytest.raises(ConfigError, match="no config named 'zzzzzzzz'; it has: one, two"):
+    with pytest.raises(
+        ConfigError, match="no config named 'zzzzzzzz'; it has: one, two.*; choose one of these with --config_name"
+    ):
         load_config(path, "zzzzzzzz")
 
 

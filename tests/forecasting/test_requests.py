@@ -136,7 +136,7 @@ def test_the_output_of_another_command_is_kept(command: Command, capsys: pytest.
     assert command("--leads", "6h")
     before = Path("forecast.nc").read_bytes()
     assert command("--leads", "6h") and "is complete already" in capsys.readouterr().out
-    with pytest.raises(ConfigError, match="output of another command .another leads in hours.*--overwrite"):
+    with pytest.raises(ConfigError, match="output of another command .it differs in: leads in hours.*--overwrite"):
         command("--leads", "12h")
     assert Path("forecast.nc").read_bytes() == before
     assert command("--leads", "12h", "--overwrite")
@@ -194,7 +194,7 @@ def test_an_unfinished_file_of_another_command_is_not_gone_on_with(
         with pytest.raises(KeyboardInterrupt):
             command("--leads", "6h")
     assert not Path("forecast.nc").exists()
-    with pytest.raises(ConfigError, match="begun by another command .another leads in hours"):
+    with pytest.raises(ConfigError, match="begun by another command .it differs in: leads in hours"):
         command("--leads", "12h")
     assert command("--leads", "6h") and Path("forecast.nc").exists()
 
@@ -233,5 +233,5 @@ def test_a_file_of_weights_that_are_gone_is_not_taken_for_complete(command: Comm
         "seed=1",
     ]
     WeatherTrainer(load_config(in_folder.folder / "configs.yaml", "tiny", settings), device="cpu").train()
-    with pytest.raises(ConfigError, match="output of another command .another models"):
+    with pytest.raises(ConfigError, match="output of another command .it differs in: models"):
         command(*words)

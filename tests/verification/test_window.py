@@ -194,7 +194,7 @@ def test_a_window_that_is_not_possible_is_refused(tmp_path: Path) -> None:
         fit_climatology(archive, "window")
     assert "season" not in fit_climatology(archive).describe(), "harmonic instead"
     year = opened(write_years(tmp_path / "year", [hours_of(2003)]))
-    assert fit_climatology(year, "harmonic").describe() == "mean, season of the training states"
+    assert fit_climatology(year, "harmonic").describe() == "mean of the training states, by season"
 
 
 def test_it_is_of_the_coarse_grid_where_the_archive_is_coarsened(tmp_path: Path) -> None:

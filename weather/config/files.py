@@ -109,7 +109,7 @@ def read_configs(path: Path) -> dict[str, dict[str, Any]]:
     Raises:
         ConfigError: the file is missing, is no YAML, or has a key twice.
     """
-    configs = read_yaml(path, "config file", fix="give it with --config")
+    configs = read_yaml(path, "config file", fix="name one that is there with --config")
     if not isinstance(configs, dict) or not all(isinstance(value, dict) for value in configs.values()):
         raise ConfigError("the file does not hold named configs", where=path, rule="name: {section: {key: value}}")
     return {str(name): config for name, config in configs.items()}
@@ -128,7 +128,7 @@ def load_config(path: Path | str | None = None, name: str = "base", overrides: S
             f"no config named '{name}'",
             where=path,
             rule=f"it has: {', '.join(configs)}",
-            fix=did_you_mean(name, configs),
+            fix=did_you_mean(name, configs) or "choose one of these with --config_name",
         )
     source = f"{path}, config '{name}'"
     config = ConfigWrapper(configs[name], source=source)

@@ -46,11 +46,13 @@ def print_deviations(deviations: Sequence[Deviation], step_hours: float) -> None
     table = Table(title="on disk, beside the states")
     for column in ("channel", "of"):
         table.add_column(column)
-    for column in ("mean off by stds", "std off by", ""):
+    for column in ("mean off by stds", "std off by", "verdict"):
         table.add_column(column, justify="right")
     for each in deviations:
         of = "states" if each.lead is None else f"differences, {each.lead * step_hours:g} h"
-        table.add_row(each.channel, of, f"{each.mean_off:+.2e}", f"{each.std_off:+.2e}", "" if each.agrees else "WRONG")
+        table.add_row(
+            each.channel, of, f"{each.mean_off:+.2e}", f"{each.std_off:+.2e}", "agrees" if each.agrees else "WRONG"
+        )
     Console().print(table)
     wrong = sum(not each.agrees for each in deviations)
     print(f"{len(deviations) - wrong} of {len(deviations)} agree within {AGREES:g}")

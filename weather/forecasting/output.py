@@ -115,23 +115,23 @@ class Output:
         os.rename(self.inner, self.path)
         shutil.rmtree(self.partial)
 
-    def _refusal(self, where: Path, what: str, different: list[str]) -> ConfigError:
+    def _refusal(self, where: Path, what: str, different: str) -> ConfigError:
         return ConfigError(
-            f"this {what} ({', '.join(different)})",
+            f"this {what} ({different})",
             where=where,
             rule="the same command goes on with its own file, and no other's",
             fix="name another --out, or replace it with --overwrite",
         )
 
 
-def _differences(written: object, request: dict[str, Any]) -> list[str]:
-    """What a file was asked for that differs from a request; it may be no forecast at all."""
+def _differences(written: object, request: dict[str, Any]) -> str:
+    """In what a file differs from what is asked for, empty: in nothing; it may be no forecast at all."""
     try:
         asked = json.loads(str(written))
         different = sorted(key for key in {*asked, *request} if asked.get(key) != request.get(key))
-        return [f"another {key}" for key in different]
+        return f"it differs in: {', '.join(different)}" if different else ""
     except (ValueError, TypeError, AttributeError):
-        return ["it says no request"]
+        return "it says no request"
 
 
 def _remove(path: Path) -> None:

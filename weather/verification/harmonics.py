@@ -40,8 +40,8 @@ class HarmonicClimatology:
         return HarmonicFields(self, device)
 
     def describe(self) -> str:
-        parts = ["mean"] + ["season"] * self.annual + ["hour of day"] * self.diurnal
-        return ", ".join(parts) + " of the training states"
+        cycles = " and ".join(["season"] * self.annual + ["hour of day"] * self.diurnal)
+        return "mean of the training states" + (f", by {cycles}" if cycles else "")
 
 
 class HarmonicFields:

@@ -142,10 +142,12 @@ def test_predictions_are_shown_with_their_scores_unless_they_were_edited(tmp_pat
     (folder.path / "predictions" / "held.score.json").write_text(json.dumps(score))
     part = prediction_part(read_material(folder))
     names = [column.name for column in COLUMNS]
-    shown = {row[0]: dict(zip(names, row, strict=True)) for row in part.sheets[0].rows}
+    shown = {row[1]: dict(zip(names, row, strict=True)) for row in part.sheets[0].rows}
     assert set(shown) == {"held", "waiting"}
     assert (shown["held"]["interval"], shown["held"]["inside"]) == ("0.4 to 0.6, 90%", "yes")
     assert (shown["held"]["seen_loss"], shown["waiting"]["inside"]) == (0.47, None)
+    assert [len(cells[-1][0]) for cells in part.sheets[0].cells()] == [7, 7]
+    assert all(len(row["hash"]) == 64 for row in shown.values())
     assert "was edited after it was registered" in part.remarks[0]
     assert part.remarks[1].startswith("Not scored yet: waiting.")
 

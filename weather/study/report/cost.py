@@ -128,11 +128,16 @@ def generalisation_part(material: Material) -> Part:
         )
     gaps = [(row, (row.number("loss") or 0.0) / (row.number("training_loss") or 1.0) - 1) for row in rows]
     widest, gap = max(gaps, key=lambda pair: pair[1])
+    of = f"of {widest.name} ({number(widest.number('epochs') or 0.0, 3)} epochs)"
+    said = (
+        f"The widest gap is {share(gap)}, {of}."
+        if gap > 0
+        else f"No validation loss lies above its training loss; that {of} lies least below it, by {share(-gap)}."
+    )
     caption = (
         "Left: both losses at the end of each run. Right: how far the validation loss lies above the training loss, "
         "over size. A gap that grows with size or with epochs is overfitting; both losses high and equal is a model "
-        f"too small or trained too briefly. Training losses are those of the last batches. The widest gap is "
-        f"{share(gap)}, of {widest.name} ({number(widest.number('epochs') or 0.0, 3)} epochs)."
+        f"too small or trained too briefly. Training losses are those of the last batches. {said}"
     )
     drawing = Drawing(
         "training_against_validation",

@@ -10,7 +10,7 @@ from weather.presentation.numbers import between, number, power, share
 from weather.presentation.parts import Column, Drawing, Part, Sheet
 from weather.presentation.style import COLOURS, MARKERS, graded, new_figure, plain_ticks, styled
 from weather.study.report.analysis import METHOD, Analysis
-from weather.study.results.text import METHODS
+from weather.study.results.text import METHODS, least_irreducible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,12 +74,14 @@ def law_part(analysis: Analysis) -> Part:
 
 def _coefficients(analysis: Analysis) -> Sheet:
     level = f"{analysis.level:.0%}"
+    nothing = least_irreducible(analysis.runs)
     rows = []
     for method, fit in analysis.fit.laws.items():
         for name, interval in fit.by_run.items():
             wide = fit.by_budget[name] if fit.by_budget else None
             bounds = (between(interval), between(wide) if wide else "needs three budgets")
-            rows.append((METHODS[method], SYMBOLS[name], interval.estimate, *bounds))
+            estimate = 0.0 if name == "irreducible" and interval.estimate < nothing else interval.estimate
+            rows.append((METHODS[method], SYMBOLS[name], estimate, *bounds))
     columns = (
         Column("method", "method"),
         Column("quantity", "quantity"),

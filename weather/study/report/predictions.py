@@ -13,9 +13,10 @@ from weather.study.results.prediction import predictions_folder
 from weather.study.results.registration import read_registered
 
 TITLE, ANCHOR = "Registered predictions", "predictions"
+HASH_DIGITS = 7  # that are shown: enough to know a file by
 COLUMNS = (
+    Column("time", "registered", lambda time: time[:10]),
     Column("id", "prediction"),
-    Column("time", "registered"),
     Column("blind", "before the run"),
     Column("flops", "C [FLOPs]", power),
     Column("parameters", "N", count),
@@ -26,7 +27,7 @@ COLUMNS = (
     Column("seen_loss", "loss seen", significant),
     Column("error", "error", share),
     Column("inside", "inside"),
-    Column("hash", "hash"),
+    Column("hash", "hash", lambda whole: whole[:HASH_DIGITS]),
 )
 
 
@@ -51,7 +52,10 @@ def prediction_part(material: Material) -> Part:
     if waiting:
         command = material.command("score")
         remarks.append(f"Not scored yet: {', '.join(waiting)}. Once the run has finished: {command}")
-    caption = "As they were stored, with the first digits of their hash. Inside: the loss seen lies in the interval."
+    caption = (
+        "As they were stored, with the day and the first digits of their hash; the file below has both in full. "
+        "Inside: the loss seen lies in the interval."
+    )
     sheets = (Sheet("predictions", caption, COLUMNS, tuple(rows)),) if rows else ()
     return Part(ANCHOR, TITLE, sheets=sheets, remarks=tuple(remarks))
 
@@ -59,8 +63,8 @@ def prediction_part(material: Material) -> Part:
 def _row(record: dict[str, Any], score: dict[str, Any]) -> tuple[Any, ...]:
     loss = Interval(**record["loss"])
     return (
-        record["id"],
         record["time"],
+        record["id"],
         "yes" if record["blind"] else "no",
         record["flops"],
         record["parameters"]["estimate"],
@@ -71,5 +75,5 @@ def _row(record: dict[str, Any], score: dict[str, Any]) -> tuple[Any, ...]:
         score.get("loss"),
         score.get("error"),
         {True: "yes", False: "no"}.get(score.get("inside")),  # type: ignore[arg-type]
-        record["hash"][:12],
+        record["hash"],
     )

@@ -10,7 +10,7 @@ from weather.study.fits.intervals import Interval
 from weather.study.report.analysis import METHOD, Analysis
 from weather.study.report.loss_law import SYMBOLS
 from weather.study.report.material import Material
-from weather.study.results.text import METHODS
+from weather.study.results.text import METHODS, least_irreducible
 
 VAGUE = 3.0  # an interval whose ends differ by more says little of a coefficient
 MOST_FLAGS = 12
@@ -65,8 +65,9 @@ def _fitted(analysis: Analysis) -> list[str]:
         )
     if analysis.law is not None:
         law, fit = analysis.law, analysis.fit.laws[METHOD]
+        irreducible = law.irreducible if law.irreducible >= least_irreducible(runs) else 0.0
         said.append(
-            f"L(N, D) = {number(law.irreducible, 3)} + {number(law.model_coefficient, 3)} / "
+            f"L(N, D) = {number(irreducible, 3)} + {number(law.model_coefficient, 3)} / "
             f"{raised('N', law.model_exponent)} + {number(law.data_coefficient, 3)} / "
             f"{raised('D', law.data_exponent)}; a run lies {share(fit.noise)} about it."
         )

@@ -11,6 +11,7 @@ from weather.study.fits.comparison import Comparison
 from weather.study.fits.fit import LawFit, RepeatedLawFit, StudyFit
 from weather.study.fits.intervals import Interval
 from weather.study.fits.isoflop import IsoFlopFit
+from weather.study.fits.observations import Observations
 from weather.study.results.table import Table
 
 METHODS = {"huber": "Huber loss of ln L", "projection": "least squares in L, variable projection"}
@@ -57,7 +58,7 @@ def fit_lines(table: Table, fit: StudyFit) -> Iterator[str]:
     if fit.isoflops is not None:
         yield from _isoflop_lines(fit.isoflops, fit.isoflop_exponent)
     for method, law in fit.laws.items():
-        yield from _law_lines(METHODS[method], law, NOTHING * float(runs.loss.min()))
+        yield from _law_lines(METHODS[method], law, least_irreducible(runs))
     if fit.compute is not None:
         yield ""
         yield f"L_opt(C), power law with or without an irreducible part: {fit.compute.verdict}."
@@ -91,6 +92,11 @@ def _isoflop_lines(fit: IsoFlopFit, exponent: Interval | None) -> Iterator[str]:
     yield f"  D_opt = {fit.samples.coefficient:.4g} C^{fit.samples.exponent:.4f}"
     if fit.weighted:
         yield "  minima count by their errors, which differ much between these budgets"
+
+
+def least_irreducible(runs: Observations) -> float:
+    """The irreducible loss below which a fit has none."""
+    return NOTHING * float(runs.loss.min())
 
 
 def _law_lines(method: str, fit: LawFit, nothing: float) -> Iterator[str]:
