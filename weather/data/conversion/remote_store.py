@@ -36,13 +36,18 @@ class RemoteStore(FsspecStore):  # type: ignore[misc]
         self.url = url
         self._filled: dict[str, bool] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._asking: set[asyncio.Task[Any]] = set()
 
     def shut(self) -> None:
-        """End its connections; Zarr leaves that to the end of the process, which complains."""
+        """End its requests and connections; Zarr leaves those to the end of the process, which complains."""
         if self._loop is not None and self._loop.is_running():
             asyncio.run_coroutine_threadsafe(self._shut(), self._loop).result()
 
     async def _shut(self) -> None:
+        for task in self._asking:  # after an error, those that were made beside the one that failed
+            task.cancel()
+        while self._asking:
+            await asyncio.sleep(0.01)
         creator, session = (getattr(self.fs, name, None) for name in ("_s3creator", "_session"))
         if creator is not None:
             await creator.__aexit__(None, None, None)
@@ -83,12 +88,17 @@ class RemoteStore(FsspecStore):  # type: ignore[misc]
     async def _patiently(self, request: Any, key: str) -> Any:
         self._loop = asyncio.get_running_loop()
         where = f"{self.url}/{key}"
+        task = asyncio.current_task()
+        assert task is not None
+        self._asking.add(task)
         try:
             return await patiently(request, where)
         except Exception as error:
             if is_refusal(error):
                 raise refused(where, error) from error
             raise
+        finally:
+            self._asking.discard(task)
 
     async def _has_fill_value(self, key: str) -> bool:
         """Whether the array of a chunk has a fill value; only Zarr 2 can do without."""
