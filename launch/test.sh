@@ -27,7 +27,7 @@ if [ $# -gt 0 ] || { [ ${#selection[@]} -gt 0 ] && [ -z "$fast" ]; }; then
 else # all of them
   failed=0
   # Jobs of a SLURM and of several hosts mostly wait, for daemons and walltimes: the rest runs meanwhile.
-  # Job control, because a background process would otherwise ignore SIGINT, and so would all that the tests start.
+  # Job control gives them a process group, which an interrupt ends as a whole.
   cluster_log=$(mktemp)
   set -m
   "$python" -m pytest -m "${fast}cluster" > "$cluster_log" 2>&1 < /dev/null &

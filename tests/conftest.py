@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,14 @@ import pytest
 
 from tests.archives import WrittenArchive, write_archive
 from weather import errors
+
+
+def pytest_configure() -> None:
+    """What `nohup` or the background of a script ignores, all runs that tests start would ignore, and never stop."""
+    # A handler, not the default: a new process gets the default for it, while a hangup does not end the tests.
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, lambda *_: None)):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)

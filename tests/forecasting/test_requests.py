@@ -99,8 +99,10 @@ def test_channels_with_other_units_stay_apart() -> None:
     ("words", "message"),
     [
         (("--leads", "1d", "--every", "5h"), "a lead of 5h.*multiple"),
-        (("--leads", "6h", "--every", "1d"), "--leads 6h is shorter than --every 1d"),
-        (("--leads", "3h"), "--leads 3h is shorter than the model's own 6h"),
+        (("--leads", "6h", "--every", "1d"), "--leads 6h is no multiple of --every 1d.*nearest: 1d"),
+        (("--leads", "3h"), "--leads 3h is no multiple of the model's own 6h.*nearest: 6h"),
+        (("--leads", "7h"), "--leads 7h is no multiple of the model's own 6h.*nearest: 6h or 12h"),
+        (("--leads", "2d", "--every", "18h"), "--leads 2d is no multiple of --every 18h.*nearest: 36h or 54h"),
         (("--leads", "40000d"), "--leads 40000d; at most 36500d"),
         (("--leads", "1d", "--every", "6h,12h"), "--every 6h,12h names 2 leads"),
         (("--leads", "1d", "--step", "6h,12h"), "--step 6h,12h names 2 leads"),

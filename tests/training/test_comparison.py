@@ -17,11 +17,13 @@ from tests.archives import write_archive
 from tests.training.checkpoints import flip, shard
 from weather.config.wrapper import ConfigWrapper
 from weather.errors import CheckpointError, ConfigError, LaunchError, WeatherError
+from weather.forecasting.models import load_models
+from weather.runtime.ranks import Ranks
 from weather.training.checkpoint import load_tensors, read_checkpoint
 from weather.training.checkpoint_reader import TensorReader
 from weather.training.checkpoint_store import CheckpointStore
 from weather.training.comparison import OtherRun
-from weather.training.evaluation import Evaluation, evaluate
+from weather.training.evaluation import Climatologies, Evaluation, evaluate
 from weather.training.scorecard import make_scorecard
 from weather.training.trainer import WeatherTrainer
 from weather.verification.scorecard.estimates import estimate
@@ -45,6 +47,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "past": {"sequence_length": 2},
     "leads": {"random_leads": [1, 2]},
     "coarse": {"coarsen": 2, "patch_size": 2},
+    "strided": {"coarsen": 2, "coarsen_by": "stride", "patch_size": 2},
     "turned": {"channels": ["u10", "t2m"]},
     "narrow": {"output_channels": 1},
     "model": {"seed": 3},
@@ -157,6 +160,25 @@ def test_what_cannot_be_compared_is_refused_first(
         flip(shard(place / "checkpoints/damaged/checkpoint_step_1"))
     with pytest.raises(kind, match=f"--baselines .*{message}"):
         evaluated(place, "one", *others, data_dir=None)
+
+
+def test_states_that_are_coarsened_otherwise_are_others(place: Path) -> None:
+    with pytest.raises(ConfigError, match="runs/strided: its data.coarsen_by: stride, but area_mean of run coarse"):
+        evaluated(place, "coarse", "strided")
+    shared: Climatologies = {}
+    for run in ("coarse", "strided"):
+        evaluated(place, run, climatologies=shared)
+    with pytest.raises(ConfigError, match="data.coarsen_by of run strided: stride, but area_mean of run coarse"):
+        load_models(
+            [place / "runs" / run for run in ("coarse", "strided")],
+            ["last"],
+            data_dir=None,
+            device="cpu",
+            precision=None,
+            step=None,
+            ranks=Ranks(),
+        )
+    assert len(shared) == 2
 
 
 def test_a_lead_that_another_run_does_not_reach_is_refused(place: Path) -> None:

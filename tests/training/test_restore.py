@@ -21,7 +21,7 @@ from weather.training.restore import Forecaster, restore
 
 MODEL = {"embed_dim": 32, "num_layers": 2, "num_heads": 2, "patch_size": 4, "compile": "blocks"}
 CONFIG = ConfigWrapper({"model": {**MODEL, "img_size": [8, 16], "input_channels": 3, "output_channels": 3}})
-FACTS = {"config": {}, "samples": {}, "strategy": "single", "world_size": 1}
+FACTS = {"config": CONFIG.to_dict(), "samples": {}, "strategy": "single", "world_size": 1}
 
 
 @pytest.fixture

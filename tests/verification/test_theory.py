@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from tests.archives import write_archive
+from tests.verification.named import named
 from weather.data.archive import open_archive
 from weather.runtime.ranks import Ranks
 from weather.verification.climatology import fit_climatology
@@ -51,10 +52,11 @@ def scores(tmp_path_factory: pytest.TempPathFactory) -> Scores:
     day = np.datetime64("2020-01-01", "s") + 6 * np.arange(4).astype("timedelta64[h]")
     usual = torch.from_numpy(climatology.at(day, 4).mean(axis=0))
     centre = (usual - archive.statistics.means[0]) / archive.statistics.stds[0]
+    step = ModelStep(6.0, 1, 1, 1, 1)
     return verify(
-        lambda states, _: centre + MEMORY * (states[:, -1] - centre),
+        [named(lambda states, _: centre + MEMORY * (states[:, -1] - centre), archive, step)],
         archive,
-        initial_samples(archive.splits["test"], ModelStep(6.0, 1, 1, 1, 1), STEPS[-1]),
+        initial_samples(archive.splits["test"], step, STEPS[-1]),
         climatology,
         steps=STEPS,
         device=torch.device("cpu"),

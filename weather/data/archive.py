@@ -111,6 +111,7 @@ class Archive:
         channels, channel_units: [C] of the selected channels, in the order selected.
         statistics: of the selected channels.
         static_inputs: those of `data.extra_inputs` that are not computed.
+        coarsened_by: `data.coarsen_by`, which makes other states of the same grid; None: they stay as they are.
     """
 
     data_dir: Path
@@ -122,6 +123,7 @@ class Archive:
     longitude: np.ndarray = field(compare=False)
     statistics: Statistics = field(compare=False)
     static_inputs: tuple[StaticInput, ...] = field(default=(), compare=False)
+    coarsened_by: str | None = None
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -198,6 +200,7 @@ def open_archive(section: DataSection, splits: Sequence[str] = SPLITS) -> Archiv
         longitude=grid.longitude,
         statistics=read_statistics(data_dir, first.channels, indices),
         static_inputs=read_static_inputs(section, [split.headers[0] for split in opened.values()], coarsening),
+        coarsened_by=None if coarsening is None else section.coarsen_by,
     )
 
 

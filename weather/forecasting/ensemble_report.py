@@ -89,5 +89,7 @@ def _table(skill: EnsembleSkill, lead: int, between: str) -> Table:
 
 def _digits(value: float, count: int) -> str:
     """So many significant digits, trailing zeros too, so that a column lines up; 1470 and not 1.47e+03."""
+    if not np.isfinite(value):
+        return "-"  # a forecast blew up
     rounded = float(f"{value:.{count}g}")
     return f"{rounded:.0f}" if abs(rounded) >= 10**count else f"{rounded:#.{count}g}".rstrip(".")

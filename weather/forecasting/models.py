@@ -65,6 +65,7 @@ def _check_same(first: TrainedModel, other: TrainedModel) -> None:
         ("the archive", str(first.archive.data_dir.absolute()), str(other.archive.data_dir.absolute())),
         ("the channels", first.archive.channels, other.archive.channels),
         ("the grid", first.archive.grid, other.archive.grid),
+        ("data.coarsen_by", first.archive.coarsened_by, other.archive.coarsened_by),
         ("what a forecast takes and gives", first.step, other.step),
     ):
         if ours != theirs:

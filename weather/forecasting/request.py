@@ -28,7 +28,7 @@ from weather.forecasting.variables import variables_of
 from weather.runtime.collectives import on_first_rank
 from weather.runtime.ranks import Ranks
 from weather.runtime.run_folder import git_commit
-from weather.verification.leads import ModelStep, describe_lead, parse_lead, parse_leads, uneven_steps
+from weather.verification.leads import ModelStep, describe_lead, is_whole, parse_lead, parse_leads, uneven_steps
 
 SECONDS_PER_HOUR = 3600
 LONGEST_HOURS = 24 * 36500.0  # readers count leads in nanoseconds, of which 64 bits hold 292 years
@@ -112,11 +112,17 @@ class Request:
                 raise ConfigError(f"--every {self.every} with several --leads", fix="give the longest lead only")
             return list(leads)
         every = step.hours if self.every is None else parse_lead(self.every, "--every")
-        count = int(leads[0] / every + 1e-6)
-        if not count:
-            shortest = f"the model's own {describe_lead(every)}" if self.every is None else f"--every {self.every}"
-            raise ConfigError(f"--leads {self.leads} is shorter than {shortest}", fix="ask for a longer lead")
-        return [every * number for number in range(1, count + 1)]
+        if self.every is not None:
+            step.steps([every])
+        count = leads[0] / every
+        whole = [number for number in (math.floor(count), math.ceil(count)) if number]
+        if not is_whole(count):
+            between = f"the model's own {describe_lead(every)}" if self.every is None else f"--every {self.every}"
+            raise ConfigError(
+                f"--leads {self.leads} is no multiple of {between}",
+                fix=f"nearest: {' or '.join(describe_lead(every * number) for number in whole)}",
+            )
+        return [every * number for number in range(1, round(count) + 1)]
 
     def _identity(self, task: Task, times: np.ndarray, leads: np.ndarray) -> dict[str, Any]:
         noise: dict[str, Any] | None = None

@@ -76,7 +76,7 @@ def load_others(
     loaded: list[TrainedModel] = []
     for other in others:
         try:
-            config = run_config(other.folder, data_dir, precision)
+            config = on_first_rank(lambda other=other: run_config(other.folder, data_dir, precision))  # type: ignore[misc]
             _check_archive(first, config)
             chosen = choose_device(device, config.training.precision, ranks)
             archive = on_first_rank(lambda config=config: open_archive(config.data, splits))  # type: ignore[misc]
@@ -108,6 +108,7 @@ def _check_states(first: TrainedModel, other: TrainedModel) -> None:
     for what, ours, theirs in (
         ("channels", first.archive.channels, other.archive.channels),
         ("grid", first.archive.grid, other.archive.grid),
+        ("data.coarsen_by", first.archive.coarsened_by, other.archive.coarsened_by),
         ("number of channels that are forecast", first.step.output_channels, other.step.output_channels),
     ):
         if ours != theirs:

@@ -72,7 +72,7 @@ def evaluate(
         climatology: see `fit_climatology`.
         init_every, most: which initial times, see `choose_initial_times`.
         step: hours that one forecast covers, of a model with random leads; None: `data.dt`.
-        climatologies: of runs that were evaluated before, to be shared where archive and channels are the same.
+        climatologies: of runs that were evaluated before, to be shared where states and channels are the same.
 
     Raises:
         WeatherError: the run, its checkpoint or the archive cannot be used.
@@ -140,7 +140,8 @@ def _remark_newest(model: TrainedModel, wanted: str, ranks: Ranks) -> None:
 
 def _climatology(model: TrainedModel, kind: str, known: Climatologies, ranks: Ranks) -> Climatology:
     archive, channels = model.archive, model.step.output_channels
-    of_what = (archive.data_dir.absolute(), archive.channel_indices[:channels], archive.grid, kind)
+    states = archive.data_dir.absolute(), archive.channel_indices[:channels], archive.grid, archive.coarsened_by
+    of_what = (*states, kind)
     if of_what not in known:
         known[of_what] = fit_climatology(
             archive, kind, ranks=ranks, channels=channels, report=print if ranks.first else lambda line: None

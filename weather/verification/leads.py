@@ -54,7 +54,7 @@ class ModelStep:
 
     def _count(self, hours: float) -> int:
         count = hours / self.hours
-        if round(count) >= 1 and abs(count - round(count)) <= WHOLE * count:
+        if is_whole(count):
             return round(count)
         nearest = [self.hours * whole for whole in (math.floor(count), math.ceil(count)) if whole]
         raise ConfigError(
@@ -88,6 +88,11 @@ class ModelStep:
                 "a forecast from a forecast needs the states between them: sequence_length 1, or dt 1",
             )
         return None
+
+
+def is_whole(count: float) -> bool:
+    """Whether a lead over a step, both written with few digits, is meant to be a whole number of them, from 1."""
+    return round(count) >= 1 and abs(count - round(count)) <= WHOLE * count
 
 
 def parse_leads(text: str, option: str = "--leads") -> tuple[float, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -149,34 +148,6 @@ class Scores:
         """Initial times [L] in a block of the bootstrap: from the autocorrelation of the model's squared errors."""
         return _blocks(self.squared_error[self.sources.index(MODEL)])
 
-    def select(
-        self,
-        *,
-        regions: Sequence[str] | None = None,
-        leads: Sequence[float] | None = None,
-        channels: Sequence[str] | None = None,
-    ) -> Scores:
-        """The same scores for some regions, leads (hours) and channels, in the order asked for."""
-        r = [self.regions.index(name) for name in (self.regions if regions is None else regions)]
-        k = [self.lead_hours.index(hours) for hours in (self.lead_hours if leads is None else leads)]
-        c = [self.channels.index(name) for name in (self.channels if channels is None else channels)]
-
-        def cut(values: np.ndarray) -> np.ndarray:
-            return values[..., r, :, :, :][..., k, :][..., c]
-
-        measures = ("squared_error", "absolute_error", "error", "correlation", "activity", "true_activity")
-        cut_measures: dict[str, Any] = {name: cut(getattr(self, name)) for name in measures}
-        return dataclasses.replace(
-            self,
-            regions=tuple(self.regions[i] for i in r),
-            lead_hours=tuple(self.lead_hours[i] for i in k),
-            channels=tuple(self.channels[i] for i in c),
-            units=tuple(self.units[i] for i in c),
-            power=self.power[:, k][:, :, c],
-            blown_up=self.blown_up[:, k],
-            **cut_measures,
-        )
-
     def as_dict(self, region: str = "global") -> dict[str, Any]:
         """{channel: {lead hours: {source: {rmse, mae, bias, acc}}}} of a region; None where not finite."""
         number = self.regions.index(region)
@@ -247,7 +218,7 @@ def parse_baselines(text: str) -> tuple[str, ...]:
     """
     names = () if text.strip() == "none" else tuple(name.strip() for name in text.split(","))
     for name in names:
-        if name not in BASELINES and not (Path(name).is_dir() or "/" in name or "@" in name):
+        if name not in BASELINES and not ((name and Path(name).is_dir()) or "/" in name or "@" in name):
             raise ConfigError(
                 f"'{name}' is no baseline",
                 where=f"--baselines {text}",

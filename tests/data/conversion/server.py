@@ -32,6 +32,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, folder: Path, mood: Mood, delay: float, lists: bool, port: int) -> None:
         super().__init__(("127.0.0.1", port), Objects)
         self.folder, self.mood, self.delay, self.lists = folder, mood, delay, lists
+        self.heeds_range = True
         self.asked: list[str] = []
         self.most_at_once = 0
         self._now = 0
@@ -75,7 +76,7 @@ class Objects(BaseHTTPRequestHandler):
             if status == 200 and not (file.is_file() or folder):
                 status = 404
             body = b"no" if status != 200 else _links(file) if folder else file.read_bytes()
-            if status == 200 and (wanted := self.headers.get("Range")):
+            if status == 200 and self.server.heeds_range and (wanted := self.headers.get("Range")):
                 first, last = wanted.removeprefix("bytes=").split("-")
                 body = body[int(first) : int(last) + 1 if last else None] if first else body[-int(last) :]
                 status = 206

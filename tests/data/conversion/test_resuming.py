@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.data.conversion.sources import expected, field, run, states, times, write
-from weather.data.conversion import blocks, writing
+from weather.data.conversion import blocks, workers, writing
 from weather.data.conversion.block_fields import BlockFields
 from weather.data.conversion.blocks import Block
 from weather.errors import DataError
@@ -109,6 +109,21 @@ def test_an_error_in_a_process_is_one_error_here(tmp_path: Path, source: Path) -
     broken = write(tmp_path / "b.nc", {"t2m": values})
     with pytest.raises(DataError, match=r"b\.nc, variable 't2m', 2001-01-20T18:00:00: 1 of 84 values are missing"):
         run(broken, tmp_path / "out", "--split", "0.8,0.1,0.1", "--workers", "2")
+
+
+def test_a_process_that_is_killed_before_its_first_file_is_told_of(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    direct = workers._direct
+
+    def kill_one(pool: list[Any], *more: Any) -> Any:
+        pool[0].process.kill()
+        pool[0].process.join()
+        return direct(pool, *more)
+
+    monkeypatch.setattr(workers, "_direct", kill_one)
+    with pytest.raises(DataError, match=r"a writing process ended with status -9.*the same command goes on"):
+        run(source, tmp_path / "out", "--split", "0.8,0.1,0.1", "--workers", "2")
 
 
 def test_another_conversion_is_not_replaced_unasked(tmp_path: Path, source: Path) -> None:

@@ -38,6 +38,16 @@ def test_a_lost_chunk_is_refused_or_said(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.delete(found, 3, axis=0)[:, 0], np.delete(expected(TIME), 3, axis=0))
 
 
+def test_a_lost_static_field_is_said(tmp_path: Path) -> None:
+    fields = {"t2m": field(TIME), "lsm": field(TIME)[0].drop_vars("time") * 0 + 1}
+    xarray.Dataset(fields).to_zarr(tmp_path / "a.zarr", zarr_format=2, consolidated=False)
+    (tmp_path / "a.zarr/lsm/0.0").unlink()
+    metadata = tmp_path / "a.zarr/lsm/.zarray"
+    metadata.write_text(json.dumps({**json.loads(metadata.read_text()), "fill_value": None}))
+    with pytest.raises(DataError, match="'lsm': 1 of 1 chunks are not in the store"):
+        run(tmp_path / "a.zarr", tmp_path / "out", *SPLIT, "--static", "lsm")
+
+
 def test_a_source_is_not_written_into(tmp_path: Path) -> None:
     source = tmp_path / "a.zarr"
     xarray.Dataset({"t2m": field(TIME)}).to_zarr(source, consolidated=False)

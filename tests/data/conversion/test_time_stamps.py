@@ -51,4 +51,20 @@ def test_what_is_no_date_is_refused() -> None:
         stamps(np.array(["01.02.2001", "2001-01-01"], object))
     with pytest.raises(DataError, match="the time has missing entries"):
         stamps(np.array([0, -32767], "i4"), units="hours since 2001-01-01", _FillValue=np.int32(-32767))  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"the time is no date .*2001-02-31.*reads like 20010131.75"):
+        stamps([20010231.0], units="day as %Y%m%d.%f")
     np.testing.assert_array_equal(stamps([0, 18], units="hours since 2001-01-01", _FillValue=0), WANTED)  # type: ignore[arg-type]
+
+
+def test_lead_times_are_unpacked_and_none_is_missing() -> None:
+    packed = {"units": "hours", "scale_factor": 6.0, "_FillValue": np.int16(-1)}
+    dataset = xarray.Dataset(coords={
+        "time": ("time", [0, 24], {"units": "hours since 2001-01-01", "standard_name": "forecast_reference_time"}),
+        "step": ("step", np.array([0, 3], "i2"), packed),
+    })  # fmt: skip
+    found = stamps_of(dataset, ("time", "step"), "a.nc")
+    assert found is not None and found[1] == ("time", "step")
+    np.testing.assert_array_equal(found[0][0], WANTED)
+    lacking = dataset.assign_coords(step=("step", np.array([0, -1], "i2"), packed))
+    with pytest.raises(DataError, match="the lead time has missing entries"):
+        stamps_of(lacking, ("time", "step"), "a.nc")

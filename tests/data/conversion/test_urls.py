@@ -20,9 +20,10 @@ import pytest
 from tests.data.conversion.server import serving
 from tests.data.conversion.sources import SPLIT, expected, field, run, states, times, xarray
 from weather.data.conversion import blocks, patience
+from weather.data.conversion.remote import identify_url
 from weather.errors import ConfigError, DataError
 
-pytest.importorskip("zarr", minversion="3.0", reason="zarr 3 is not installed")
+zarr = pytest.importorskip("zarr", minversion="3.0", reason="zarr 3 is not installed")
 pytest.importorskip("aiohttp", reason="aiohttp is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part")
 TIME = times(20)
@@ -104,11 +105,40 @@ def test_another_date_in_the_group_is_the_same_store_and_other_units_are_not(tmp
             run(f"{server.url}/era5.zarr", tmp_path / "out", *WANTED)
 
 
+def test_the_attributes_of_a_group_of_zarr_3_are_no_part_of_what_tells_stores_apart(tmp_path: Path) -> None:
+    metadata = store(tmp_path / "s/era5.zarr", 3, consolidated=False) / "zarr.json"
+    with serving(tmp_path / "s", lists=True) as server:
+        before = identify_url(f"{server.url}/era5.zarr")
+        metadata.write_text(json.dumps({**json.loads(metadata.read_text()), "attributes": {"last_updated": "today"}}))
+        assert identify_url(f"{server.url}/era5.zarr") == before
+
+
+def test_a_shard_is_read_in_parts_or_not_at_all(tmp_path: Path) -> None:
+    shards = {"t2m": {"chunks": (1, 7, 12), "shards": (20, 7, 12)}}
+    xarray.Dataset({"t2m": field(TIME)}).to_zarr(tmp_path / "s/a.zarr", zarr_format=3, encoding=shards)
+    with serving(tmp_path / "s") as server:
+        run(f"{server.url}/a.zarr", tmp_path / "out", *SPLIT)
+        server.heeds_range = False
+        with pytest.raises(DataError, match="t2m/c/0/0/0: the server gives all of a file where a part was asked for"):
+            run(f"{server.url}/a.zarr", tmp_path / "other", *SPLIT)
+    np.testing.assert_array_equal(states(tmp_path / "out")[0][:, 0], expected(TIME))
+
+
+def test_a_group_is_told_of(tmp_path: Path) -> None:
+    store(tmp_path / "s/all.zarr/deep")
+    zarr.consolidate_metadata(zarr.open_group(tmp_path / "s/all.zarr", zarr_format=2).store)
+    with (
+        serving(tmp_path / "s") as server,
+        pytest.raises(DataError, match=rf"it has groups \(deep\).*name {server.url}/all.zarr/deep"),
+    ):
+        run(f"{server.url}/all.zarr", tmp_path / "out", *SPLIT)
+
+
 def test_failures_that_pass_are_not_seen(tmp_path: Path) -> None:
-    """Each path fails once, in one of four ways."""
-    store(tmp_path / "s/era5.zarr")
+    """Each path fails every second time, in one of four ways, folders too."""
+    store(tmp_path / "s/era5.zarr", consolidated=False)
     ways = (503, 429, 500, 0)
-    with serving(tmp_path / "s", lambda path, before: 200 if before else ways[len(path) % 4]) as server:
+    with serving(tmp_path / "s", lambda path, before: 200 if before % 2 else ways[len(path) % 4], lists=True) as server:
         run(f"{server.url}/era5.zarr", tmp_path / "out", *WANTED)
     check(tmp_path / "out")
 
@@ -137,11 +167,7 @@ def test_a_server_that_is_gone_is_told_of(tmp_path: Path) -> None:
     store(tmp_path / "s/era5.zarr")
     with serving(tmp_path / "s") as server:
         port = server.server_port
-
-        def mood(path: str, before: int) -> int:
-            return 503 if "temperature/1" in path else 200
-
-        server.mood = mood
+        server.mood = lambda path, before: 503 if "temperature/1" in path else 200
         with pytest.raises(DataError, match=r"no answer in 4 tries .*503.*the same command goes on"):
             run(f"{server.url}/era5.zarr", tmp_path / "out", *WANTED)
     with pytest.raises(DataError, match=r"no answer in 2 tries .*Cannot connect.*check the address"):

@@ -79,14 +79,12 @@ def open_source(source: SourceFile, index_folder: Path | None = None) -> list[xa
 
 
 def groups_of(source: SourceFile) -> list[str]:
-    """Names of the groups in a NetCDF 4 file or a Zarr store, which `open_source` does not look into.
-
-    None of a store at a URL, as not each server lists what it has.
-    """
-    if source.kind == "zarr" and not source.remote:
+    """Names of the groups in a NetCDF 4 file or a Zarr store, which `open_source` does not look into."""
+    if source.kind == "zarr":
         import zarr
 
-        return sorted(zarr.open_group(source.path, mode="r").group_keys())
+        with reachable(source) as store:
+            return sorted(zarr.open_group(store, mode="r").group_keys())
     if source.kind == "netcdf4":
         import netCDF4
 

@@ -37,8 +37,8 @@ examples:
     python -m weather.convert wb2.zarr data/era5 --variables z t u v q t2m msl --levels 500 700 850 \\
         --years 1979-2016 --valid_years 2017 --test_years 2018 --workers 4
   the same from where it is published; a server gives more to more workers:
-    python -m weather.convert gs://weatherbench2/datasets/era5/1959-2023_01_10-6h-64x32_equiangular_conservative.zarr \
-        data/era5 --variables z t u v q t2m msl --levels 500 700 850 --years 1979-2016 --valid_years 2017 \
+    python -m weather.convert gs://weatherbench2/datasets/era5/1959-2023_01_10-6h-64x32_equiangular_conservative.zarr \\
+        data/era5 --variables z t u v q t2m msl --levels 500 700 850 --years 1979-2016 --valid_years 2017 \\
         --test_years 2018 --workers 4
   a coarser grid by area means, with land-sea mask and orography, and sea surface temperature filled over land:
     python -m weather.convert era5.zarr data/coarse --variables t2m sst --static lsm orography \\

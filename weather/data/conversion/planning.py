@@ -67,10 +67,11 @@ def make_plan(
     left = [holding for holding in found.holdings if static is None or holding not in static.holdings]
     channels = choose_channels(left or found.holdings, request.variables, request.levels)
     used = [holding for group in channels.groups for holding in group.holdings]
+    all_used = [*used, *(static.holdings if static is not None else ())]
     in_stores = dict.fromkeys((holding.source, holding.variable, holding.packing.missing)
-                              for holding in used if holding.source.kind == "zarr")  # fmt: skip
+                              for holding in all_used if holding.source.kind == "zarr")  # fmt: skip
     absent = [note for note in (absent_chunks(*each) for each in in_stores) if note]
-    arrangements = common_arrangements([*used, *(static.holdings if static is not None else ())])
+    arrangements = common_arrangements(all_used)
     groups, times, notes = _joined(channels.groups, arrangements, index_folder)
     if request.step_hours:
         times = thin(times, request.step_hours)

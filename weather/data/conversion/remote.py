@@ -113,7 +113,13 @@ async def _documents(there: Any, root: str, url: str) -> dict[str, Any]:
                         fix="ask for zarr.consolidate_metadata where the store lies, or fetch the store")  # fmt: skip
     names = sorted({str(path).rstrip("/").rsplit("/", 1)[-1] for path in listed} - {*ROOT_MARKS, ".zattrs"})
     keys = [f"{name}/{mark}" for name in names for mark in ARRAY_MARKS]
-    return {**marks, **await _read(there, root, keys, url)}
+    return {**{key: _without_attributes(document) for key, document in marks.items()},
+            **await _read(there, root, keys, url)}  # fmt: skip
+
+
+def _without_attributes(group: dict[str, Any]) -> dict[str, Any]:
+    """The document of a group, in which Zarr 3 keeps its attributes, too."""
+    return {key: value for key, value in group.items() if key != "attributes"}
 
 
 async def _read(there: Any, root: str, keys: Any, url: str) -> dict[str, Any]:

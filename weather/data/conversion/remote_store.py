@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
+from zarr.abc.store import RangeByteRequest, SuffixByteRequest
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import FsspecStore
 
@@ -34,13 +36,18 @@ class RemoteStore(FsspecStore):  # type: ignore[misc]
         self.url = url
         self._filled: dict[str, bool] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._asking: set[asyncio.Task[Any]] = set()
 
     def shut(self) -> None:
-        """End its connections; Zarr leaves that to the end of the process, which complains."""
+        """End its requests and connections; Zarr leaves those to the end of the process, which complains."""
         if self._loop is not None and self._loop.is_running():
             asyncio.run_coroutine_threadsafe(self._shut(), self._loop).result()
 
     async def _shut(self) -> None:
+        for task in self._asking:  # after an error, those that were made beside the one that failed
+            task.cancel()
+        while self._asking:
+            await asyncio.sleep(0.01)
         creator, session = (getattr(self.fs, name, None) for name in ("_s3creator", "_session"))
         if creator is not None:
             await creator.__aexit__(None, None, None)
@@ -51,14 +58,28 @@ class RemoteStore(FsspecStore):  # type: ignore[misc]
         """Bytes of a key, None where it is not there.
 
         Raises:
-            DataError: the server does not answer, or refuses; or a chunk is not there and has no fill value.
+            DataError: the server does not answer, or refuses; it gives more than was asked for; or a chunk is not
+                there and has no fill value.
         """
         value = await self._patiently(lambda: super(RemoteStore, self).get(key, prototype, byte_range), key)
         if value is None and key.rsplit("/", 1)[-1] not in METADATA and not await self._has_fill_value(key):
             raise DataError("this chunk is not in the store", where=f"{self.url}/{key}",
                             rule="no writer leaves out chunks where there is no fill value",
                             fix="tell those who keep the store, or leave the variable or the year out")  # fmt: skip
+        if value is not None and len(value) > _most_bytes(byte_range):
+            raise DataError("the server gives all of a file where a part was asked for", where=f"{self.url}/{key}",
+                            rule="of a shard the chunks are read that are wanted, by HTTP's Range",
+                            fix="fetch the store first, or ask for a server that heeds Range")  # fmt: skip
         return value
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        """Names in a folder."""
+
+        async def names() -> list[str]:
+            return [name async for name in super(RemoteStore, self).list_dir(prefix)]
+
+        for name in await self._patiently(names, prefix):
+            yield name
 
     async def get_partial_values(self, prototype: Any, key_ranges: Any) -> Any:
         ranges = list(key_ranges)
@@ -67,12 +88,17 @@ class RemoteStore(FsspecStore):  # type: ignore[misc]
     async def _patiently(self, request: Any, key: str) -> Any:
         self._loop = asyncio.get_running_loop()
         where = f"{self.url}/{key}"
+        task = asyncio.current_task()
+        assert task is not None
+        self._asking.add(task)
         try:
             return await patiently(request, where)
         except Exception as error:
             if is_refusal(error):
                 raise refused(where, error) from error
             raise
+        finally:
+            self._asking.discard(task)
 
     async def _has_fill_value(self, key: str) -> bool:
         """Whether the array of a chunk has a fill value; only Zarr 2 can do without."""
@@ -81,3 +107,10 @@ class RemoteStore(FsspecStore):  # type: ignore[misc]
             document = await self.get(f"{variable}/.zarray", default_buffer_prototype())
             self._filled[variable] = document is None or json.loads(document.to_bytes()).get("fill_value") is not None
         return self._filled[variable]
+
+
+def _most_bytes(byte_range: Any) -> float:
+    """Length of the answer to a request for a part; infinite where it is not known."""
+    if isinstance(byte_range, RangeByteRequest):
+        return byte_range.end - byte_range.start
+    return byte_range.suffix if isinstance(byte_range, SuffixByteRequest) else float("inf")

@@ -23,7 +23,6 @@ ZONE = re.compile(
 UNIVERSAL = ("z", "utc", "gmt", "ut")
 #: Calendars without days that the real one lacks; a day that they lack is a gap.
 REAL_DAYS = ("standard", "gregorian", "proleptic_gregorian", "noleap", "365_day")
-SECOND = np.timedelta64(1, "s")
 #: Lead times of forecasts, as cfgrib, WeatherBench 2 and the Climate Data Store call them.
 STEPS = ("step", "prediction_timedelta", "forecast_period")
 NAMES = ("valid_time", "time", "timestep", "time_index", "t", "date")
@@ -52,7 +51,7 @@ def stamps_of(
     own = tuple(map(str, variable.dims))
     step = _forecast_step(dataset, dims, variable)
     if step is not None:
-        steps = _as_steps(np.asarray(step.values), step.attrs, f"{where}, 'step'")
+        steps = _as_steps(coordinate_values(step), step.attrs, f"{where}, 'step'")
         times = times[(...,) + (None,) * steps.ndim] + steps
         own += tuple(map(str, step.dims))
     return times, own
@@ -86,6 +85,8 @@ def _forecast_step(dataset: xarray.Dataset, dims: tuple[str, ...], time: xarray.
 
 
 def _as_steps(values: np.ndarray, attributes: dict[str, Any], where: str) -> np.ndarray:
+    if np.isnan(values).any():
+        raise DataError("the lead time has missing entries", where=where, fix="repair the coordinate")
     if np.issubdtype(values.dtype, np.timedelta64):
         return values.astype("timedelta64[s]")
     seconds = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}.get(str(attributes.get("units")).rstrip("s"))
@@ -153,30 +154,38 @@ def decode_times(values: np.ndarray, attributes: dict[str, Any], where: str) -> 
             raise DataError("the time has missing entries", where=where, fix="repair the time coordinate")
         units = str(attributes["units"]).split("(")[0].strip()
         if ABSOLUTE.match(units):
-            values, units = _days(values), "days since 1970-01-01"
-        times = _decode(*_in_microseconds(values, _with_zone(units, where)), calendar, where)
+            times = _dates(values, where)
+        else:
+            times = _decode(*_in_microseconds(values, _with_zone(units, where)), calendar, where)
     if np.isnat(times).any():
         raise DataError(f"entry {int(np.argmax(np.isnat(times.reshape(-1))))} of the time is missing", where=where,
                         fix="repair the time coordinate")  # fmt: skip
     return times
 
 
-def _days(values: np.ndarray) -> np.ndarray:
-    """Days since 1970 of dates written as the number 20010131.75."""
+def _dates(values: np.ndarray, where: str) -> np.ndarray:
+    """Dates written as the number 20010131.75, as datetime64[s]."""
     whole = np.floor(values).astype(np.int64)
     texts = [f"{day // 10000:04d}-{day // 100 % 100:02d}-{day % 100:02d}" for day in whole.reshape(-1).tolist()]
-    return np.array(texts, "datetime64[D]").astype(np.int64).reshape(values.shape) + (values - whole)
+    try:
+        days = np.array(texts, "datetime64[s]").reshape(values.shape)
+    except ValueError as error:
+        raise DataError(f"the time is no date ({error})", where=where,
+                        rule="with units 'day as %Y%m%d.%f' a time reads like 20010131.75") from error  # fmt: skip
+    return days + np.rint((values - whole) * 86400.0).astype("timedelta64[s]")
 
 
 def _with_zone(units: str, where: str) -> str:
-    """Units with the time zone in the form that cftime heeds; it reads over any other.
+    """Units without that of universal time, or with the time zone in the form that cftime heeds; it reads over others.
 
     Raises:
         DataError: the zone has a name that is not that of universal time.
     """
     zone = ZONE.fullmatch(units)
-    if zone is None or (zone["name"] or "").lower() in UNIVERSAL:
+    if zone is None:
         return units
+    if (zone["name"] or "").lower() in UNIVERSAL:
+        return zone["clock"]
     if zone["name"]:
         raise DataError(f"units {units!r} are of the time zone {zone['name']}", where=where,
                         rule="universal time, or an offset such as -06:00")  # fmt: skip

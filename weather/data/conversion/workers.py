@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import signal
 from collections.abc import Callable
@@ -81,8 +82,8 @@ def _direct(pool: list[_Worker], parts: int, report: Report, stop: Stop) -> list
     def give(worker: _Worker) -> None:
         number = None if stopping else next(todo, None)
         if number is not None:
-            worker.connection.send(number)
             busy[worker.connection] = worker
+            _send(worker.connection, number)
 
     for worker in pool:
         give(worker)
@@ -90,7 +91,7 @@ def _direct(pool: list[_Worker], parts: int, report: Report, stop: Stop) -> list
         if (stop() or error is not None) and not stopping:
             stopping = True
             for connection in busy:
-                connection.send(None)
+                _send(connection, None)
         for ready in wait(list(busy), LOOKS_EVERY):
             assert isinstance(ready, Connection)
             worker = busy[ready]
@@ -118,6 +119,11 @@ def _direct(pool: list[_Worker], parts: int, report: Report, stop: Stop) -> list
     if error is not None:
         raise error
     return [results[number] for number in range(parts)] if len(results) == parts else None
+
+
+def _send(connection: Connection, number: int | None) -> None:
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # to receive from it says that it has ended
+        connection.send(number)
 
 
 def _serve(connection: Connection, plan: Plan) -> None:

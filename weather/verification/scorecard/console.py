@@ -11,7 +11,7 @@ from weather.verification.leads import describe_initial_times, describe_lead
 from weather.verification.scorecard.estimates import Estimates
 from weather.verification.scorecard.headline import MOST_LEADS, headline_channels, spread_leads
 from weather.verification.scorecard.origin import Origin
-from weather.verification.scorecard.run_table import chance_line, run_tables, verdict_line
+from weather.verification.scorecard.run_table import bounds, chance_line, digits, run_tables, verdict_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -118,11 +118,11 @@ def _build(
             index = (0, at, c)
             # The unit stands below the channel's name, where there is a row for it.
             cells = [_name(scores.channels[c], scores.units[c], place, len(leads))]
-            cells += [describe_lead(scores.lead_hours[at]), _number(rmse.estimate[index])]
+            cells += [describe_lead(scores.lead_hours[at]), digits(rmse.estimate[index])]
             if intervals:
-                cells.append(f"{_number(rmse.low[index])} to {_number(rmse.high[index])}")
+                cells.append(bounds(rmse, index, digits))
             if references:
-                cells += [_number(found.metrics[b, "rmse"].estimate[index]) for b in found.baselines]
+                cells += [digits(found.metrics[b, "rmse"].estimate[index]) for b in found.baselines]
             skills = [_skill(found.skill[b][index], bool(found.differs(b)[index])) for b in found.baselines]
             correlation = acc.estimate[index]
             last = f"{correlation:.3f}" if np.isfinite(correlation) else "-"
@@ -136,11 +136,6 @@ def _name(channel: str, unit: str, place: int, rows: int) -> str:
     if place == 0:
         return channel
     return rf"\[{unit}]" if place == 1 and unit else ""
-
-
-def _number(value: float) -> str:
-    """Four digits; a score that is not finite holds a forecast that blew up."""
-    return f"{value:#.4g}".rstrip(".") if np.isfinite(value) else "blew up"
 
 
 def _skill(value: float, differs: bool) -> Text:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from weather.presentation.writing import csv_text, plain, write_whole
+from weather.presentation.writing import csv_text, plain, write_json, write_whole
 from weather.verification.scorecard.estimates import Estimates
 from weather.verification.scorecard.origin import Origin
 from weather.verification.scores import Interval, Scores
@@ -49,8 +49,8 @@ def write_scores(scores: Scores, origin: Origin, path: Path) -> None:
         OSError: they cannot be written.
     """
     origin_file(path).unlink(missing_ok=True)  # an interruption leaves scores without origin, not with another's
-    write_whole(path, json.dumps(scores.as_dict(), indent=1, allow_nan=False))
-    write_whole(origin_file(path), json.dumps(origin.record(scores), indent=1))
+    write_json(path, scores.as_dict())
+    write_json(origin_file(path), origin.record(scores))
 
 
 def write_table(found: Estimates, path: Path) -> None:

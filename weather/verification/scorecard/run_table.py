@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from weather.verification.leads import describe_lead
 from weather.verification.scorecard.estimates import Estimates
+from weather.verification.scores import Interval
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -71,11 +72,10 @@ def _build(found: Estimates, run: str, channels: Sequence[int], leads: Sequence[
             index = (0, at, c)
             cells: list[str | Text] = [escape(scores.channels[c]), describe_lead(scores.lead_hours[at])]
             if "rmse" in optional:
-                cells += [_number(each.estimate[index]) for each in rmse]
+                cells += [digits(each.estimate[index]) for each in rmse]
             cells.append(_signed(difference.estimate[index]))
             if "interval" in optional:
-                low, high = difference.low[index], difference.high[index]
-                cells.append(f"{_signed(low)} to {_signed(high)}" if np.isfinite(low) and np.isfinite(high) else "-")
+                cells.append(bounds(difference, index, _signed))
             cells.append(_relative(found, run, index, bool(differs[index])))
             if "acc" in optional:
                 cells += [f"{value:.3f}" if np.isfinite(value) else "-" for value in (e.estimate[index] for e in acc)]
@@ -83,8 +83,15 @@ def _build(found: Estimates, run: str, channels: Sequence[int], leads: Sequence[
     return table
 
 
-def _number(value: float) -> str:
+def digits(value: float) -> str:
+    """Four digits; a score that is not finite holds a forecast that blew up."""
     return f"{value:#.4g}".rstrip(".") if np.isfinite(value) else "blew up"
+
+
+def bounds(interval: Interval, index: tuple[int, ...], write: Callable[[float], str]) -> str:
+    """Such as 1.2 to 1.4; a dash where there is no interval."""
+    low, high = interval.low[index], interval.high[index]
+    return f"{write(low)} to {write(high)}" if np.isfinite(low) and np.isfinite(high) else "-"
 
 
 def _signed(value: float) -> str:
