@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from weather.config.shared_options import add_restored_model
+from weather.config.shared_options import add_restored_model, written_file
 from weather.errors import command_line
 from weather.verification.options import add_verification_options, verification_settings
 
@@ -47,8 +47,13 @@ def parser() -> argparse.ArgumentParser:
     add("--split", default="test", choices=("train", "valid", "test"), help="what to verify on (default: %(default)s)")
     add("--data_dir", metavar="DIR", help="another archive with the same grid and channels")
     add_restored_model(arguments)
-    add("--json", type=Path, metavar="FILE", help="scores (default: RUN/scores_SPLIT.json)")
-    add("--plot", type=Path, metavar="FILE", help="maps at the first lead (default: RUN/plots/forecast_SPLIT.png)")
+    add("--json", type=written_file, metavar="FILE", help="scores (default: RUN/scores_SPLIT.json)")
+    add(
+        "--plot",
+        type=written_file,
+        metavar="FILE",
+        help="maps at the first lead (default: RUN/plots/forecast_SPLIT.png)",
+    )
     add("--map_time", metavar="TIME", help="initial time of the maps, such as 2020-01-31T06 (default: the middle)")
     add("--all_channels", action="store_true", help="print all channels and leads, not the headline only")
     add("--no-plot", action="store_true", help="draw no figures (they need matplotlib)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from weather.errors import ConfigError
 
@@ -27,6 +28,13 @@ def count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MOST_COUNT:
         raise ConfigError(f"'{text}' on the command line", rule="a whole number, 1 or more")
     return int(text)
+
+
+def written_file(text: str) -> Path:
+    """An argument that is a file to write, beside which others are written."""
+    if text == PRINTED:
+        raise ConfigError(f"'{text}' on the command line", rule="a file: others are written beside it")
+    return Path(text)
 
 
 def add_overrides(parser: argparse._ActionsContainer) -> None:
