@@ -15,7 +15,7 @@ case ${1:-} in
   --fast) shift && fast="not slow and " selection=(-m "not slow") ;;
   --cluster) shift && selection=(-m cluster) ;;
 esac
-# Ranks times threads must not exceed the cores; the distributed tests start up to two ranks.
+# A thread a rank: several ranks share the cores.
 export OMP_NUM_THREADS=1
 rules=(--line-length 120 --target-version py310)
 "$python" -m ruff format "${rules[@]}" --check --quiet weather tests || fail "run: ruff format ${rules[*]} weather tests"
@@ -41,8 +41,9 @@ else # all of them
   }
   trap interrupted INT TERM
   # Two files at a time: processes that begin and wait for each other leave half of two cores idle. The tests of a file
-  # stay together, because they share the runs that they compare.
-  "$python" -m pytest -m "${fast}not cluster" --numprocesses 2 --dist loadfile || failed=$?
+  # stay together, because they share the runs that they compare. In order of their names: by the number of tests, those
+  # of few long ones would come last, one beside an idle core.
+  "$python" -m pytest -m "${fast}not cluster" --numprocesses 2 --dist loadfile --no-loadscope-reorder || failed=$?
   wait "$cluster" || { status=$? && [ "$status" = 5 ] || failed=$status; } # 5: --fast leaves out all of them
   cat "$cluster_log" && rm "$cluster_log"
   exit "$failed"
