@@ -15,7 +15,7 @@ case ${1:-} in
   --fast) shift && fast="not slow and " selection=(-m "not slow") ;;
   --cluster) shift && selection=(-m cluster) ;;
 esac
-# A thread a rank: several ranks share the cores.
+# Ranks times threads must not exceed the cores; the distributed tests start up to two ranks.
 export OMP_NUM_THREADS=1
 rules=(--line-length 120 --target-version py310)
 "$python" -m ruff format "${rules[@]}" --check --quiet weather tests || fail "run: ruff format ${rules[*]} weather tests"
@@ -24,8 +24,9 @@ rules=(--line-length 120 --target-version py310)
 "$python" -c "from importlinter.cli import lint_imports_command; lint_imports_command()" --no-cache
 if [ $# -gt 0 ] || { [ ${#selection[@]} -gt 0 ] && [ -z "$fast" ]; }; then
   "$python" -m pytest ${selection[@]+"${selection[@]}"} "$@"
-else # all of them
+else # all of them: first, two at a time, what needs no more than a core
   failed=0
+  "$python" -m pytest -m "${fast}side_by_side" --numprocesses 2 || failed=$?
   # Jobs of a SLURM and of several hosts mostly wait, for daemons and walltimes: the rest runs meanwhile.
   # Job control gives them a process group, which an interrupt ends as a whole.
   cluster_log=$(mktemp)
@@ -40,10 +41,7 @@ else # all of them
     exit 130
   }
   trap interrupted INT TERM
-  # Two files at a time: processes that begin and wait for each other leave half of two cores idle. The tests of a file
-  # stay together, because they share the runs that they compare. In order of their names: by the number of tests, those
-  # of few long ones would come last, one beside an idle core.
-  "$python" -m pytest -m "${fast}not cluster" --numprocesses 2 --dist loadfile --no-loadscope-reorder || failed=$?
+  "$python" -m pytest -m "${fast}not side_by_side and not cluster" || failed=$?
   wait "$cluster" || { status=$? && [ "$status" = 5 ] || failed=$status; } # 5: --fast leaves out all of them
   cat "$cluster_log" && rm "$cluster_log"
   exit "$failed"

@@ -12,6 +12,31 @@ import pytest
 from tests.archives import WrittenArchive, write_archive
 from weather import errors
 
+#: Folders whose tests mostly run in one process and measure no time: `launch/test.sh` runs two of them at once.
+SIDE_BY_SIDE = (
+    "config",
+    "data",
+    "diagnosis",
+    "forecasting",
+    "model",
+    "presentation",
+    "runtime",
+    "strategies",
+    "study",
+    "training",
+    "verification",
+)
+TESTS = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what may run beside another test; `study/execution` counts cores, and slow ones start several ranks."""
+    for item in items:
+        folders = item.path.relative_to(TESTS).parts
+        alone = "execution" in folders or item.get_closest_marker("slow") is not None
+        if folders[0] in SIDE_BY_SIDE and not alone:
+            item.add_marker("side_by_side")
+
 
 def pytest_configure() -> None:
     """What `nohup` or the background of a script ignores, all runs that tests start would ignore, and never stop."""

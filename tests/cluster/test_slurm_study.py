@@ -11,7 +11,7 @@ import pytest
 
 from tests.cluster.slurm import Cluster, paused, task_process
 from tests.study.execution.small_study import PATIENCE_SECONDS, SmallStudy
-from weather.study.execution.records import read_attempts
+from weather.study.execution.records import read_attempts, read_lock
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
@@ -30,6 +30,12 @@ def start(cluster: Cluster, study: SmallStudy, *options: str) -> subprocess.Pope
     return process
 
 
+def conducts(study: SmallStudy, process: subprocess.Popen[str]) -> bool:
+    """Whether a conductor has taken the study, and so minds signals."""
+    lock = read_lock(study.folder.path)
+    return lock is not None and lock[0] == process.pid
+
+
 def test_a_study_through_slurm(cluster: Cluster) -> None:
     """Where requeueing is forbidden a trunk that is stopped ends well too early for SLURM, and its branches fail."""
     study = SmallStudy(cluster.workplace.folder / "study")
@@ -44,6 +50,7 @@ def test_a_study_through_slurm(cluster: Cluster) -> None:
     assert all(after.startswith(f"afterok:{trunk}") for _, _, after in chained)
     process, most = start(cluster, study, *options), 0
     cluster.wait(trunk, lambda: bool(study.steps("t")))
+    cluster.wait(trunk, lambda: conducts(study, process))
     with paused(task_process(trunk, 0)):  # however fast this machine is, the run is not over by then
         process.send_signal(signal.SIGINT)
         output = process.communicate(timeout=PATIENCE_SECONDS)[0]

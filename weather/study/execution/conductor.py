@@ -40,7 +40,7 @@ def conduct(folder: StudyFolder, executor: Executor, *, retry: bool = False, wai
     plan = folder.read_plan()
     if not wait and not executor.outlives:
         raise LaunchError("--no-wait, but these runs end with this process", fix="--executor slurm, or leave it out")
-    with _only_conductor(folder), StopSignals() as signals:
+    with StopSignals() as signals, _only_conductor(folder):
         executor.open(folder, plan.runs)
         session = _Session(folder, plan, executor, retry)
         with Board(plan) as board:
