@@ -59,10 +59,10 @@ def test_a_second_interrupt_leaves_at_once(workplace: Workplace) -> None:
     process = workplace.start("impatient", "epochs=4000", "batch_size=26", "embed_dim=512", "num_layers=8")
     workplace.wait_for_step(process, "impatient", 1)
     began = time.monotonic()
-    while process.poll() is None and time.monotonic() - began < 30:
+    while process.poll() is None and time.monotonic() - began < 5:
         process.send_signal(signal.SIGINT)  # more than two, as two that come before one is handled count as one
         time.sleep(0.05)
-    assert process.wait(timeout=30) == -signal.SIGINT
+    assert process.poll() == -signal.SIGINT
     assert not workplace.records("impatient", "checkpoint")
 
 
@@ -203,7 +203,7 @@ def test_time_budget_counts_over_restarts(workplace: Workplace) -> None:
     workplace.run("hours", *settings, options=options)
     stop = workplace.records("hours", "stop")[-1]
     assert stop["reason"] == "time_budget"
-    assert spent < stop["seconds"] < 7  # it stops so early that a save has time; a busy machine stretches the last one
+    assert 4 < stop["seconds"] < 7  # steps and saves take milliseconds here; a busy machine may stretch the last save
     assert time.monotonic() - began < 6 - spent + 20  # the start takes a few seconds
 
 
